@@ -1,0 +1,1 @@
+"""The other side of the comparison: multi-model-server as it comes, one process per model."""

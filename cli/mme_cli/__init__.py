@@ -1,0 +1,1 @@
+"""The `mme` command: thin commands over the packages."""

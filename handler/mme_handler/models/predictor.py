@@ -1,0 +1,212 @@
+"""Predict with a loaded booster, as exactly as XGBoost does and sooner.
+
+For one row most of `Booster.predict` is Python and the making of a `DMatrix`; the public C call
+`XGBoosterPredictFromDense` needs neither. Knows libxgboost's C API; must not know files, request
+bodies or content types.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+from xgboost.libpath import find_lib_path
+
+from mme_handler.errors import BadRequestError, ModelError, OutOfMemoryError, is_out_of_memory
+from mme_handler.models.booster import LoadedBooster, first_line
+
+_ALL_TREES = (
+    b'{"type":0,"training":false,"iteration_begin":0,"iteration_end":0,'
+    b'"missing":NaN,"strict_shape":false,"cache_id":0}'
+)
+
+# libxgboost keeps the last result of each model in each thread, and frees it only when that
+# thread ends or is the one that frees the model. Larger answers get a thread of their own.
+_MAX_ROWS_HERE = 4_096
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Return the libxgboost that xgboost itself has loaded, with the types of what is used here."""
+    library = ctypes.CDLL(find_lib_path()[0])
+    handle, text, out = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
+    library.XGProxyDMatrixCreate.argtypes = [out]
+    library.XGDMatrixFree.argtypes = [handle]
+    library.XGBGetLastError.argtypes = []
+    library.XGBGetLastError.restype = text
+    library.XGBoosterPredictFromDense.argtypes = [handle, text, text, handle, out, out, out]
+    return library
+
+
+def _error(library: ctypes.CDLL) -> xgb.core.XGBoostError:
+    return xgb.core.XGBoostError(library.XGBGetLastError().decode(errors="replace"))
+
+
+class _Workspace:
+    """What one thread needs to call libxgboost: its proxy matrix, and where the results go."""
+
+    def __init__(self) -> None:
+        self.library = _library()
+        self.predict = self.library.XGBoosterPredictFromDense
+        self.proxy = ctypes.c_void_p()
+        if self.library.XGProxyDMatrixCreate(ctypes.byref(self.proxy)):
+            raise _error(self.library)
+        self.shape = ctypes.POINTER(ctypes.c_uint64)()
+        self.dimensions = ctypes.c_uint64()
+        self.values = ctypes.c_void_p()
+        self.results = (
+            ctypes.byref(self.shape),
+            ctypes.byref(self.dimensions),
+            ctypes.byref(self.values),
+        )
+
+        self._rows: dict[int, tuple[NDArray[np.float32], bytes]] = {}
+
+    def row(self, matrix: NDArray[np.float32]) -> bytes:
+        """Copy a matrix of one row to where it stays; return its prepared array interface."""
+        columns = matrix.shape[1]
+        prepared = self._rows.get(columns)
+        if prepared is None:
+            place = np.empty((1, columns), np.float32)
+            prepared = self._rows[columns] = (place, _array_interface(place))
+        np.copyto(prepared[0], matrix)
+        return prepared[1]
+
+    def __del__(self) -> None:
+        if getattr(self, "proxy", None):
+            self.library.XGDMatrixFree(self.proxy)
+
+
+def _array_interface(matrix: NDArray[np.float32]) -> bytes:
+    return b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}' % (
+        matrix.ctypes.data,
+        *matrix.shape,
+    )
+
+
+_of_thread = threading.local()
+
+
+def _workspace() -> _Workspace:
+    try:
+        workspace: _Workspace = _of_thread.workspace
+    except AttributeError:
+        workspace = _of_thread.workspace = _Workspace()
+    return workspace
+
+
+class Predictor:
+    """Predicts with all trees of one model; any number of threads may call it at once."""
+
+    def __init__(self, loaded: LoadedBooster) -> None:
+        info = loaded.info
+        self.features = info.features
+        self._booster = loaded.booster
+        self._handle = loaded.booster.handle
+        # The C call refuses gblinear, and rounds dart otherwise than Booster.predict does.
+        self._dense = info.booster == "gbtree" and not info.categorical
+        self._feature_types = list(info.feature_types or ()) if info.categorical else None
+        # XGBoost does not promise that gblinear may predict in several threads.
+        self._turn: contextlib.AbstractContextManager[object] = (
+            threading.Lock() if info.booster == "gblinear" else contextlib.nullcontext()
+        )
+
+    def predict(
+        self, features: NDArray[np.float32], base_margin: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return what `Booster.predict(xgb.DMatrix(features))` returns, to the last bit.
+
+        `features` is (rows, columns), float32, NaN where a value is missing; `base_margin` has a
+        row for each. The result is the caller's own: (rows,), or (rows, outputs) when the model
+        has several outputs. An infinite feature is ordered like any other number where XGBoost's
+        in-place prediction does so, and refused for boosters that need a DMatrix.
+
+        Raises BadRequestError when the input does not fit the model, OutOfMemoryError when there
+        is no room for the answer, and ModelError when XGBoost fails otherwise.
+        """
+        matrix = np.ascontiguousarray(features, np.float32)
+        self._check_input(matrix, base_margin)
+        rows = len(matrix)
+        try:
+            if rows == 1 and self._dense and base_margin is None:
+                return self._predict_dense(matrix)
+            if not rows:
+                return np.empty(0, np.float32)  # XGBoost's answer, without its warning.
+            if rows <= _MAX_ROWS_HERE:
+                return self._answer(matrix, base_margin)
+            with ThreadPoolExecutor(1) as own:
+                return own.submit(self._answer, matrix, base_margin).result()
+        except (xgb.core.XGBoostError, MemoryError) as error:
+            raise _translate(error) from error
+
+    def warm(self) -> None:
+        """Predict one row of missing values: what the first prediction sets up is then done.
+
+        Raises what `predict` does.
+        """
+        self.predict(np.full((1, self.features), np.nan, np.float32))
+
+    def _check_input(
+        self, matrix: NDArray[np.float32], base_margin: NDArray[np.float32] | None
+    ) -> None:
+        if matrix.ndim != 2:
+            raise BadRequestError(
+                f"The features must have 2 dimensions, rows and columns, and have {matrix.ndim}."
+            )
+        if matrix.shape[1] != self.features:
+            raise BadRequestError(
+                f"The rows have {matrix.shape[1]} features, and the model takes {self.features}."
+            )
+        if base_margin is not None and len(base_margin) != len(matrix):
+            raise BadRequestError(
+                f"There are {len(base_margin)} base margins for {len(matrix)} rows."
+            )
+
+    def _answer(
+        self, matrix: NDArray[np.float32], base_margin: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        if self._dense and base_margin is None:
+            return self._predict_dense(matrix)
+        return self._predict_dmatrix(matrix, base_margin)
+
+    def _predict_dense(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        workspace = _workspace()
+        array = workspace.row(matrix) if len(matrix) == 1 else _array_interface(matrix)
+        if workspace.predict(self._handle, array, _ALL_TREES, workspace.proxy, *workspace.results):
+            raise _error(workspace.library)
+        shape = workspace.shape[: workspace.dimensions.value]
+        # The values belong to the booster, and its next prediction in this thread changes them.
+        values = bytearray(ctypes.string_at(workspace.values, 4 * math.prod(shape)))
+        result = np.frombuffer(values, np.float32)
+        return result if len(shape) == 1 else result.reshape(shape)
+
+    def _predict_dmatrix(
+        self, matrix: NDArray[np.float32], base_margin: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        with self._turn:
+            data = xgb.DMatrix(
+                matrix,
+                base_margin=base_margin,
+                feature_types=self._feature_types,
+                enable_categorical=self._feature_types is not None,
+                nthread=1,
+            )
+            # The columns were counted above, and a request has no names to compare.
+            values: NDArray[np.float32] = self._booster.predict(data, validate_features=False)
+            return values
+
+
+def _translate(error: BaseException) -> BadRequestError | ModelError | OutOfMemoryError:
+    if is_out_of_memory(error):
+        return OutOfMemoryError("There is not enough memory to predict: send fewer rows.")
+    line = first_line(error)
+    if "contains `inf`" in line:
+        return BadRequestError("The features hold an infinite value, which this model refuses.")
+    return ModelError(f"XGBoost cannot predict: {line}")

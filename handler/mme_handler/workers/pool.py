@@ -1,0 +1,372 @@
+"""Which model goes where: admission, the shared hosts, the isolated workers, and their recovery.
+
+A home is chosen when MMS connects for a model, so recovery needs no machinery of its own: when a
+process ends, MMS's connections to it end; MMS comes back, and the models are loaded into a process
+that lives.
+
+A file that takes the loader down with a signal takes its host with it. The models that were being
+loaded there at that moment are loaded again, each in a process of its own; the one that takes this
+down too is the culprit. Its digest is kept, so that the same file never meets a host again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from mme_handler.errors import MmeError, ModelLoadError
+from mme_handler.logs import get_logger
+from mme_handler.metrics import ServerMetrics
+from mme_handler.mms.rendezvous import Launch
+from mme_handler.models.archive import Archive, fingerprint, inspect
+from mme_handler.models.memory import Budget
+from mme_handler.models.memory import Home as Kind
+from mme_handler.settings import Settings
+from mme_handler.workers.channel import Channel, Message
+from mme_handler.workers.homes import HomeEndedError, HomeProcess, Loaded, Zygote, describe_exit
+
+log = get_logger(__name__)
+
+_MOST_CULPRITS: Final = 1000
+_REPORT_WITHIN: Final = 1.0  # seconds for the homes to say what they have counted
+_HOST_WITHIN: Final = 30.0  # seconds for a host to come back
+
+
+@dataclass(slots=True)
+class _Served:
+    """One connection of MMS and where it is served."""
+
+    launch: Launch
+    home: HomeProcess
+
+
+class Pool:
+    """The processes that serve models.
+
+    Args:
+        settings: the server's settings.
+        budget: admits each model before it is loaded.
+        zygote: what processes are forked from.
+        metrics: where loads and invocations are counted.
+    """
+
+    def __init__(
+        self, settings: Settings, budget: Budget, zygote: Zygote, metrics: ServerMetrics
+    ) -> None:
+        self._settings = settings
+        self._budget = budget
+        self._zygote = zygote
+        self._metrics = metrics
+        self._hosts: set[HomeProcess] = set()
+        self._isolated: set[HomeProcess] = set()
+        self._served: dict[int, _Served] = {}
+        self._keys = itertools.count(1)
+        self._host_ready = asyncio.Event()
+        self._culprits: dict[str, None] = {}  # digests, oldest first
+        self._reports: dict[int, tuple[set[HomeProcess], asyncio.Future[None]]] = {}
+        self._activity: dict[HomeProcess, tuple[int, int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.on_disconnect: Callable[[Launch], None] = lambda _: None
+        """Told when a connection to a model has ended, whoever ended it."""
+        self.sweep: Callable[[], None] = lambda: None
+        """Releases at once every model that MMS has unloaded already."""
+
+    @property
+    def hosts(self) -> int:
+        """Hosts alive."""
+        return len(self._hosts)
+
+    @property
+    def isolated(self) -> int:
+        """Isolated workers alive."""
+        return len(self._isolated)
+
+    def pids(self) -> list[int]:
+        """Process ids of all homes."""
+        return [home.pid for home in (*self._hosts, *self._isolated) if home.pid]
+
+    async def start(self) -> None:
+        """Fork the hosts."""
+        await asyncio.gather(*(self._add_host() for _ in range(self._settings.hosts)))
+
+    def close(self) -> None:
+        """End every process at once."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        for home in (*self._hosts, *self._isolated):
+            home.kill()
+            home.close()
+
+    async def load(self, launch: Launch, connection: socket.socket) -> int:
+        """Find the model a home that loads it and serves `connection`; return its process id.
+
+        Raises:
+            MmeError: the model cannot be loaded, or there is no room for it.
+        """
+        started, reload = time.perf_counter(), launch.loaded
+        try:
+            archive = inspect(launch.path)
+            kind = self._kind(archive)
+            self._admit(launch, kind, archive)
+            loaded = await self._load(launch, connection, kind, archive)
+        except MmeError as error:
+            if not launch.loaded:
+                self._budget.release(launch)
+            self._metrics.loaded(launch.name, error.status_code, time.perf_counter() - started)
+            log.error(
+                "load failed",
+                model=launch.name,
+                status=error.status_code,
+                reason=error.message,
+                **({"exception": error.trace} if error.trace else {}),
+            )
+            raise
+        self._budget.loaded(launch, loaded.taken)
+        seconds = time.perf_counter() - started
+        self._metrics.loaded(launch.name, 200, seconds)
+        log.info(
+            "reloaded" if reload else "loaded",
+            model=launch.name,
+            home=kind,
+            pid=loaded.pid,
+            format=loaded.format,
+            features=loaded.features,
+            bytes=archive.size,
+            memory=self._budget.charge(launch),
+            milliseconds=round(seconds * 1e3, 1),
+        )
+        return loaded.pid
+
+    def unload(self, launch: Launch) -> None:
+        """Forget a model that MMS has unloaded; a process of its own ends with it."""
+        self._budget.release(launch)
+        for served in list(self._served.values()):
+            if served.launch is launch and served.home.kind == "isolated":
+                served.home.kill()
+        if launch.loaded:
+            log.info("unloaded", model=launch.name)
+
+    async def report(self) -> None:
+        """Fetch what the homes have counted."""
+        loop = asyncio.get_running_loop()
+        tag, homes = next(self._keys), {*self._hosts, *self._isolated}
+        if not homes:
+            return
+        future: asyncio.Future[None] = loop.create_future()
+        self._reports[tag] = (homes, future)
+        for home in tuple(homes):
+            home.send({"do": "report", "tag": tag})
+        try:
+            await asyncio.wait_for(future, _REPORT_WITHIN)
+        except TimeoutError:
+            pass  # a home that is at work counts next time
+        finally:
+            del self._reports[tag]
+
+    async def drain(self, quiet: float, limit: float) -> None:
+        """Wait until no home has been at work for `quiet` seconds, at most `limit` seconds."""
+        end = time.monotonic() + limit
+        since, before = time.monotonic(), None
+        while time.monotonic() < min(end, since + quiet):
+            self._activity.clear()
+            # A home that does not report is at work.
+            working = self.hosts + self.isolated
+            try:
+                await asyncio.wait_for(self.report(), quiet / 4)
+            except TimeoutError:
+                since = time.monotonic()
+                continue
+            now = sum(answered for _, answered in self._activity.values())
+            busy = sum(busy for busy, _ in self._activity.values())
+            if busy or now != before or len(self._activity) < working:
+                since, before = time.monotonic(), now
+            await asyncio.sleep(quiet / 10)
+
+    def _kind(self, archive: Archive) -> Kind:
+        if archive.script or self._settings.isolation == "process":
+            return "isolated"
+        if self._culprits and fingerprint(archive) in self._culprits:
+            return "isolated"
+        return "shared"
+
+    def _admit(self, launch: Launch, kind: Kind, archive: Archive) -> None:
+        if launch in self._budget:  # loaded before, or another of its workers
+            return
+        copies = self._settings.workers_per_model
+        try:
+            self._budget.admit(launch, kind, archive.format, archive.size, copies)
+        except MmeError:
+            self.sweep()
+            self._budget.admit(launch, kind, archive.format, archive.size, copies)
+
+    async def _load(
+        self, launch: Launch, connection: socket.socket, kind: Kind, archive: Archive
+    ) -> Loaded:
+        if kind == "shared":
+            host = await self._host()
+            try:
+                async with asyncio.timeout(self._settings.model_timeout):
+                    return await self._load_into(host, launch, connection)
+            except TimeoutError:
+                why = "did not come back from loading this model in time and is replaced"
+                host.kill()
+            except HomeEndedError:
+                why = "ended while it was loading this model"
+            log.warning(f"a host {why}: the model gets a process of its own", model=launch.name)
+            self._suspect(archive)
+        home = await self._fork("isolated")
+        try:
+            loaded = await self._load_into(home, launch, connection)
+        except HomeEndedError:
+            how = describe_exit(await self._zygote.exit_status(home.pid or 0))
+            raise ModelLoadError(f"the process that was loading this model {how}") from None
+        except MmeError:
+            home.kill()
+            raise
+        self._acquit(archive)
+        return loaded
+
+    async def _load_into(
+        self, home: HomeProcess, launch: Launch, connection: socket.socket
+    ) -> Loaded:
+        key = next(self._keys)
+        self._served[key] = _Served(launch, home)
+        try:
+            return await home.load(key, launch.name, str(launch.path), connection)
+        except BaseException:
+            self._served.pop(key, None)
+            raise
+
+    def _suspect(self, archive: Archive) -> None:
+        self._culprits[fingerprint(archive)] = None
+        while len(self._culprits) > _MOST_CULPRITS:
+            del self._culprits[next(iter(self._culprits))]
+
+    def _acquit(self, archive: Archive) -> None:
+        if self._culprits:
+            self._culprits.pop(fingerprint(archive), None)
+
+    async def _host(self) -> HomeProcess:
+        """The host with the fewest models."""
+        async with asyncio.timeout(_HOST_WITHIN):
+            while not self._hosts:
+                self._host_ready.clear()
+                await self._host_ready.wait()
+        return min(self._hosts, key=lambda host: len(host.keys))
+
+    async def _add_host(self) -> None:
+        self._hosts.add(await self._fork("shared"))
+        self._host_ready.set()
+
+    async def _fork(self, kind: Kind) -> HomeProcess:
+        channel, far = Channel.pair()
+        home = HomeProcess(kind, channel, self._on_home_ended, lambda *_: None)
+        home.message = partial(self._on_message, home)
+        with far:
+            home.pid = await self._zygote.fork(kind, self._options(), far)
+        home.start()
+        if kind == "isolated":
+            self._isolated.add(home)
+        return home
+
+    def _options(self) -> dict[str, object]:
+        settings = self._settings
+        limit = settings.model_memory_limit or self._budget.limit // 4
+        return {
+            "default_accept": settings.default_accept,
+            "max_payload": settings.max_payload,
+            "model_timeout": settings.model_timeout,
+            "log_requests": settings.log_requests,
+            "memory_limit": limit,
+        }
+
+    def _on_message(self, home: HomeProcess, message: Message, descriptors: list[int]) -> None:
+        match message["event"]:
+            case "counts":
+                self._metrics.add(message["model"], message["invocations"])
+            case "report":
+                self._activity[home] = (message["busy"], message["answered"])
+                self._reported(home, message["tag"])
+            case "closed" | "again" as event:
+                if message["invocations"]:
+                    self._metrics.add(message["model"], message["invocations"])
+                served = self._served.pop(message["key"], None)
+                if served is None:
+                    return
+                if event == "again":
+                    connection = socket.socket(fileno=descriptors[0])
+                    self._spawn(self._begin_afresh(served.launch, connection))
+                else:
+                    self.on_disconnect(served.launch)
+
+    async def _begin_afresh(self, launch: Launch, connection: socket.socket) -> None:
+        """Serve a connection of MMS in a new process, in place of one that ran out of memory."""
+        log.warning("ran out of memory, forking another isolated worker", model=launch.name)
+        self._metrics.restarts["isolated"] += 1
+        with connection:
+            try:
+                home = await self._fork("isolated")
+                await self._load_into(home, launch, connection)
+            except (MmeError, HomeEndedError) as error:
+                log.error("reload failed", model=launch.name, reason=str(error))
+                self.on_disconnect(launch)
+
+    def _reported(self, home: HomeProcess, tag: int | None = None) -> None:
+        for number, (homes, future) in self._reports.items():
+            if tag in (None, number):
+                homes.discard(home)
+                if not homes and not future.done():
+                    future.set_result(None)
+
+    def _on_home_ended(self, home: HomeProcess) -> None:
+        self._hosts.discard(home)
+        self._isolated.discard(home)
+        self._reported(home)
+        lost = [key for key, served in self._served.items() if served.home is home]
+        launches = [self._served.pop(key).launch for key in lost]
+        for launch in launches:
+            # One that was still being loaded is in the hands of `_load`.
+            if launch.loaded:
+                self.on_disconnect(launch)
+        if self._closing:
+            return
+        loaded = [launch for launch in launches if launch.loaded and _lives(launch.pid)]
+        self._spawn(self._after_end(home, loaded))
+        if home.kind == "shared":
+            self._spawn(self._add_host())
+
+    async def _after_end(self, home: HomeProcess, launches: list[Launch]) -> None:
+        if home.pid is None or (home.kind == "isolated" and not launches):
+            return
+        how = describe_exit(await self._zygote.exit_status(home.pid))
+        home.kill()  # what a model's code has started does not outlive it
+        if home.kind == "shared":
+            self._metrics.restarts["host"] += 1
+            log.error(f"host {how}, forking another", pid=home.pid, models=len(launches))
+        else:
+            self._metrics.restarts["isolated"] += 1
+            log.error(
+                f"isolated worker {how}, to be forked again", pid=home.pid, model=launches[0].name
+            )
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

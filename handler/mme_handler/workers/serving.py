@@ -1,0 +1,138 @@
+"""Answers MMS's messages for a loaded model, in a shared host and in an isolated worker alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from sagemaker_inference.errors import BaseInferenceToolkitError
+
+from mme_handler.codecs import Encoded
+from mme_handler.errors import (
+    MmeError,
+    ModelError,
+    ModelLoadError,
+    OutOfMemoryError,
+    ResponseTooLargeError,
+    is_out_of_memory,
+)
+from mme_handler.hooks import Handler
+from mme_handler.logs import get_logger
+from mme_handler.metrics import Invocations
+from mme_handler.mms import protocol
+from mme_handler.mms.protocol import InvokeRequest
+from mme_handler.models.archive import Archive, inspect
+
+log = get_logger(__name__)
+
+_TARGET_MODEL: Final = "x-amzn-sagemaker-target-model"
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the server tells a worker when it is forked."""
+
+    default_accept: str
+    max_payload: int
+    model_timeout: float
+    log_requests: bool
+    memory_limit: int
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Options:
+        """The options in a message of the server."""
+        return cls(**message)
+
+
+@dataclass(slots=True, eq=False)
+class ServedModel:
+    """A loaded model: its handler, and what it has answered."""
+
+    name: str
+    handler: Handler
+    options: Options
+    invocations: Invocations = field(default_factory=Invocations)
+
+    @classmethod
+    def load(cls, name: str, directory: str, options: Options) -> ServedModel:
+        """Load the model whose archive is unpacked at `directory`.
+
+        Raises:
+            MmeError: it cannot be loaded; `OutOfMemoryError` when there is no room for it.
+        """
+        return cls(name, _load(name, inspect(Path(directory)), options), options)
+
+    def reply(self, requests: list[InvokeRequest]) -> tuple[bytes, int]:
+        """The reply to MMS's message, and the gravest status in it."""
+        if len(requests) == 1:
+            prediction = self._answer(requests[0])
+            return protocol.invoke_reply(*prediction), prediction[1]
+        predictions = [self._answer(request) for request in requests]
+        return protocol.batch_reply(predictions), max(status for _, status, *_ in predictions)
+
+    def _answer(self, request: InvokeRequest) -> tuple[str, int, str, str, bytes]:
+        started = time.perf_counter()
+        headers = request.headers
+        accept = headers.get("accept")
+        try:
+            encoded = self.handler.answer(request.body, request.content_type, accept, headers)
+            self._check_size(encoded)
+            status, phrase = 200, "OK"
+        except Exception as error:
+            status, phrase, encoded = self._failure(request, error)
+        seconds = time.perf_counter() - started
+        self.invocations.record(status, seconds, len(request.body), len(encoded.body))
+        if status == 200 and self.options.log_requests:
+            log.info("invoked", **self._identify(request), milliseconds=round(seconds * 1e3, 3))
+        return request.request_id, status, phrase, encoded.content_type, encoded.body
+
+    def _check_size(self, encoded: Encoded) -> None:
+        if len(encoded.body) > self.options.max_payload:
+            raise ResponseTooLargeError(
+                f"the answer has {len(encoded.body):,} bytes and at most "
+                f"{self.options.max_payload:,} can be sent: send fewer rows"
+            )
+
+    def _failure(self, request: InvokeRequest, error: Exception) -> tuple[int, str, Encoded]:
+        known = _as_known(error)
+        status, reason = int(known.status_code), str(known.message)
+        fields = {**self._identify(request), "status": status, "reason": reason}
+        if status >= 500:
+            log.error("invocation failed", **fields, exc_info=error)
+        else:
+            log.warning("invocation refused", **fields)
+        body = {"code": status, "type": type(known).__name__, "message": reason}
+        encoded = Encoded(orjson.dumps(body) + b"\n", "application/json")
+        return status, _PHRASES.get(status, "Error"), encoded
+
+    def _identify(self, request: InvokeRequest) -> dict[str, str]:
+        fields = {"model": self.name, "request_id": request.request_id}
+        if target := request.headers.get(_TARGET_MODEL):
+            fields["target_model"] = target
+        return fields
+
+
+def _load(name: str, archive: Archive, options: Options) -> Handler:
+    try:
+        return Handler(name, archive, options.default_accept)
+    except BaseInferenceToolkitError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError("the model does not fit into the memory that is left") from error
+        raise ModelLoadError(f"the model cannot be loaded: {error}") from error
+
+
+def _as_known(error: Exception) -> BaseInferenceToolkitError:
+    """The error to answer with: a toolkit error as it is, anything else by what it means."""
+    if isinstance(error, MmeError | BaseInferenceToolkitError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemoryError("the request does not fit into the memory that is left")
+    return ModelError(f"the model failed: {type(error).__name__}: {error}")

@@ -1,0 +1,62 @@
+import pytest
+from typer.testing import CliRunner, Result
+
+from mme_cli.main import app
+
+
+def mme(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={**environment, "NO_COLOR": "1", "TERM": "dumb"})
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ()])
+def test_help_names_the_commands(arguments: tuple[str, ...]):
+    assert "serve" in mme(*arguments).output
+
+
+def test_help_of_serve_names_its_options_and_their_variables():
+    result = mme("serve", "--help")
+
+    assert result.exit_code == 0
+    for word in ("--port", "SAGEMAKER_BIND_TO_PORT", "--models", "MME_MODELS"):
+        assert word in result.output
+
+
+@pytest.mark.parametrize("port", ["32767", "40000"])
+def test_a_port_that_mms_cannot_use_is_refused_with_the_limit(port: str):
+    result = mme("serve", "--port", port)
+
+    assert result.exit_code == 2
+    assert result.output.startswith("mme: port: ")
+    assert "32766" in result.output
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("MME_MEMORY_BUDGET", "plenty", "'plenty' is not a size"),
+        ("MME_MEMORY_BUDGET", "0", "greater than or equal to 1"),
+        ("MME_MODEL_MEMORY_LIMIT", "1t", "'1t' is not a size"),
+        ("MME_ISOLATION", "none", "'auto' or 'process'"),
+        ("SAGEMAKER_BIND_TO_PORT", "http", "valid integer"),
+    ],
+)
+def test_a_bad_setting_is_named_with_the_reason(variable: str, value: str, reason: str):
+    result = mme("serve", **{variable: value})
+
+    assert result.exit_code == 2
+    assert result.output.startswith(f"mme: {variable}: ")
+    assert reason in result.output
+
+
+def test_single_model_mode_is_refused_with_what_to_do():
+    result = mme("serve", SAGEMAKER_MULTI_MODEL="false")
+
+    assert result.exit_code == 2
+    assert "SAGEMAKER_MULTI_MODEL=true" in result.output
+
+
+def test_models_must_be_a_directory_that_exists():
+    result = mme("serve", "--models", "/nowhere")
+
+    assert result.exit_code == 2
+    assert "/nowhere" in result.output

@@ -1,0 +1,1 @@
+"""Trains and packs XGBoost models, one for each segment of the data."""
