@@ -2,9 +2,9 @@
 
 Each model is charged with an estimate: an amount for its kind, and a multiple of its file's size.
 Both are learnt from the models already loaded, as sums over all of them: what one model is charged
-depends on its kind and size alone. So at the limit, unloading a model makes room for another of its
-size. Where the limit is the control group's, what the group really uses stands beside the charges,
-and whichever is more counts.
+depends on its kind and size alone. Near the limit nothing is learnt: what was refused stays refused
+until a model goes, and then there is room for another of its size. Where the limit is the control
+group's, what the group really uses stands beside the charges, and whichever is more counts.
 
 The defaults were measured with XGBoost 3.2: a booster takes 1.4 times its UBJSON file; MMS, a
 launcher and the bookkeeping take about 0.35 MB a model; a forked process 6 to 11 MB.
@@ -31,6 +31,7 @@ _FACTORS: Final = {"ubj": 1.4, "json": 1.0}
 _TRANSIENT: Final = {"ubj": 2.0, "json": 8.0}
 _SMALLEST_TRANSIENT: Final = 16 << 20
 _ENOUGH_SAMPLES: Final = 3
+_NEAR: Final = 0.9  # of the room for models
 
 
 @dataclass(slots=True)
@@ -143,7 +144,7 @@ class Budget:
         if charge is None:
             return
         self._settle(charge)
-        if taken is None:
+        if taken is None or self.used - self.base > _NEAR * (self.limit - self.base):
             return
         if charge.home == "isolated":
             own = self._factor[charge.format].value * charge.size

@@ -170,6 +170,19 @@ def test_what_isolated_workers_take_is_learnt():
     assert budget.used == pytest.approx(budget.base + 5 * 12 * MB, rel=0.01)
 
 
+def test_near_the_limit_nothing_is_learnt():
+    """What was refused is refused again, whatever the models in between seemed to take."""
+    budget = make_budget()
+    keys = fill(budget, "shared", "ubj", 2 * MB)
+    for seen in (0, 1 * MB, 50 * MB):
+        for key in keys[:5]:
+            budget.release(key)
+            budget.admit(key, "shared", "ubj", 2 * MB)
+            budget.loaded(key, seen)
+            with pytest.raises(OutOfMemoryError):
+                budget.admit("one more", "shared", "ubj", 2 * MB)
+
+
 homes = st.sampled_from(["shared", "isolated"])
 formats = st.sampled_from(["ubj", "json"])
 taken = st.integers(-50 * MB, 500 * MB)
