@@ -41,6 +41,12 @@ class NotAcceptableError(MmeError):
     status = HTTPStatus.NOT_ACCEPTABLE
 
 
+class RequestTooLargeError(MmeError):
+    """The request would take more memory than one may; the client should send fewer rows."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
 class ResponseTooLargeError(MmeError):
     """The answer is larger than the payload limit; the client should send fewer rows."""
 

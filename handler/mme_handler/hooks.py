@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sagemaker_inference.errors import BaseInferenceToolkitError, UnsupportedFormatError
 
 from mme_handler import codecs
-from mme_handler.codecs import Encoded
+from mme_handler.codecs import Encoded, Schema
 from mme_handler.errors import (
     MmeError,
     ModelError,
@@ -82,6 +82,7 @@ class Handler:
         self._default_accept = default_accept
         self._context = Context(name, str(archive.directory))
         self._predictor: Predictor | None = None
+        self._schema: Schema | None = None
         self.booster: LoadedBooster | None = None
         own = _import_script(archive.script) if archive.script else None
         self._own = {hook: getattr(own, hook) for hook in _HOOKS if hasattr(own, hook)}
@@ -100,6 +101,7 @@ class Handler:
             self.booster = self.booster or adopt(self.model)
             self._predictor = Predictor(self.booster)
             self._predictor.warm()
+            self._schema = Schema(self._predictor.features, self.booster.info.feature_names)
         self._call("model_warmup_fn", None, self._context.model_dir, self.model)
 
     def answer(
@@ -110,8 +112,8 @@ class Handler:
         Raises:
             BaseInferenceToolkitError: the request or the model is at fault; `status_code` says.
         """
-        if not self._own and self._predictor:
-            features = codecs.decode(body, content_type, self._predictor.features)
+        if not self._own and self._predictor and self._schema:
+            features = codecs.decode(body, content_type, self._schema)
             return codecs.encode(self._predictor.predict(features), accept, self._default_accept)
         self._context.headers = headers
         accept = accept if accept and accept != "*/*" else self._default_accept
@@ -156,7 +158,7 @@ class Handler:
             raise ModelError(
                 "how many features the model takes is not known: define input_fn in inference.py"
             )
-        return codecs.decode(body, content_type, features)
+        return codecs.decode(body, content_type, self._schema or Schema(features))
 
     def _predict_fn(self, data: Any, model: Any) -> Any:
         if self._predictor and isinstance(data, np.ndarray):

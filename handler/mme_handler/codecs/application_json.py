@@ -26,7 +26,9 @@ from mme_handler.codecs.matrix import (
     too_large,
     wrong_count,
 )
+from mme_handler.codecs.output import Outputs, only_scores, records
 from mme_handler.codecs.registry import Body, Codec, register
+from mme_handler.codecs.schema import Schema
 from mme_handler.errors import BadRequestError
 
 _CELLS = frozenset({int, float, type(None)})  # not bool, which numpy would take for a number
@@ -39,7 +41,7 @@ _TAIL = re.compile(rb"(?<=[\]}])\s*\]\s*(\}?)\s*\Z")
 _EDGE_BYTES = 256
 
 
-def decode(body: Body, features: int) -> Matrix:
+def decode(body: Body, schema: Schema) -> Matrix:
     """Read a non-empty body.
 
     Returns:
@@ -48,6 +50,7 @@ def decode(body: Body, features: int) -> Matrix:
     Raises:
         BadRequestError: names the row, counted from 1, and the column if it is about one.
     """
+    features = schema.features
     if len(body) > CHUNK_BYTES:
         matrix = _decode_in_pieces(memoryview(body), features)
         if matrix is not None:
@@ -60,12 +63,19 @@ def decode(body: Body, features: int) -> Matrix:
     return stack([_matrix(rows[b], b.start + 1, features) for b in batches(len(rows), features)])
 
 
-def encode(predictions: NDArray[np.float32]) -> bytes:
-    """{"predictions": [{"score": x}, ..]}; x is a list for 2-D predictions, NaN and infinity null.
+def encode(outputs: Outputs) -> bytes:
+    """{"predictions": [{"score": x}, ..]}, an object for each row.
 
-    Args:
-        predictions: C-contiguous float32, (rows,) or (rows, outputs).
+    x is a list where an output has several values for a row, an object where they have names; NaN
+    and infinity are null.
     """
+    scores = only_scores(outputs)
+    if scores is None:
+        return b'{"predictions":[' + b",".join(records(outputs)) + b"]}"
+    return _encode_scores(scores)
+
+
+def _encode_scores(predictions: NDArray[np.float32]) -> bytes:
     if not len(predictions):
         return b'{"predictions":[]}'
     if predictions.ndim == 1:

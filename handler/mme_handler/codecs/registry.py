@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mme_handler.codecs.matrix import Matrix
+from mme_handler.codecs.output import SCORE, Output, Outputs
+from mme_handler.codecs.schema import Schema
 from mme_handler.errors import BadRequestError, NotAcceptableError, UnsupportedContentTypeError
 
 Body = bytes | bytearray | memoryview
@@ -23,13 +25,15 @@ _WEIGHT = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 class Codec(NamedTuple):
     """One content type: how to read it and how to write it; None where it cannot.
 
-    `decode(body, features)` returns a float32 matrix (rows, features); `encode(predictions)` takes
-    a C-contiguous float32 array (rows,) or (rows, outputs) with at least one row.
+    `decode(body, schema)` takes a non-empty body and returns a C-contiguous float32 matrix (rows,
+    features) with at least one row; `encode(outputs)` takes at least one output. `aliases` are
+    other names of the same type.
     """
 
     content_type: str
-    decode: Callable[[Body, int], Matrix] | None = None
-    encode: Callable[[NDArray[np.float32]], bytes] | None = None
+    decode: Callable[[Body, Schema], Matrix] | None = None
+    encode: Callable[[Outputs], bytes] | None = None
+    aliases: tuple[str, ...] = ()
 
 
 class Encoded(NamedTuple):
@@ -44,59 +48,66 @@ _codecs: dict[str, Codec] = {}
 
 def register(codec: Codec) -> None:
     """Add `codec` to the table, in place of an earlier one of the same content type."""
-    _codecs[codec.content_type] = codec
+    for name in (codec.content_type, *codec.aliases):
+        _codecs[name] = codec
 
 
-def decode(body: Body, content_type: str | None, features: int) -> Matrix:
+def decode(body: Body, content_type: str | None, schema: Schema) -> Matrix:
     """Read a request body.
 
     Args:
         body: the body as received.
         content_type: the header's value; parameters are ignored, for every type here is UTF-8.
             None or blank means text/csv.
-        features: how many values the model takes in a row.
+        schema: the columns of the model.
 
     Returns:
         A C-contiguous float32 array (rows, features) with at least one row; NaN is "missing".
 
     Raises:
         UnsupportedContentTypeError: no codec reads `content_type`.
-        BadRequestError: the body is malformed, or a row has the wrong number of values.
+        BadRequestError: the body is malformed, or does not fit the model.
+        RequestTooLargeError: its rows would take too much memory.
     """
     codec = _codecs.get(content_type or DEFAULT_CONTENT_TYPE)
     if codec is None:  # not just the type's own name
         codec = _codecs.get(_media_type(content_type or "") or DEFAULT_CONTENT_TYPE)
     if codec is None or codec.decode is None:
-        readable = ", ".join(c.content_type for c in _codecs.values() if c.decode)
+        readable = ", ".join(name for name, c in _codecs.items() if c.decode)
         raise UnsupportedContentTypeError(
             f"content type {content_type!r:.80} is not supported; send one of: {readable}"
         )
     if not len(body):
         raise BadRequestError("the body is empty; send at least one row")
-    return codec.decode(body, features)
+    matrix = codec.decode(body, schema)
+    if schema.missing == schema.missing:  # not NaN, which is "missing" anyway
+        matrix[matrix == np.float32(schema.missing)] = np.nan
+    return matrix
 
 
 def encode(
-    predictions: NDArray[np.float32], accept: str | None, default: str = DEFAULT_ACCEPT
+    predictions: NDArray[np.float32] | Outputs, accept: str | None, default: str = DEFAULT_ACCEPT
 ) -> Encoded:
     """Write predictions in the content type that the client likes best.
 
     Args:
-        predictions: float32 array (rows,), or (rows, outputs).
+        predictions: float32 array (rows,), or (rows, outputs); or several outputs with names.
         accept: the Accept header's value; None or blank means `default`.
         default: the content type to use when the client leaves the choice open.
 
     Raises:
         NotAcceptableError: no codec writes a type that the client accepts.
-        ValueError: `predictions` has no dimension, or more than two.
+        ValueError: `predictions` is an array of no dimension, or of more than two.
     """
-    if predictions.ndim not in (1, 2):
-        raise ValueError(f"predictions have {predictions.ndim} dimensions, not 1 or 2")
+    if isinstance(predictions, np.ndarray):
+        if predictions.ndim not in (1, 2):
+            raise ValueError(f"predictions have {predictions.ndim} dimensions, not 1 or 2")
+        predictions = (Output(SCORE, np.ascontiguousarray(predictions, dtype=np.float32)),)
     codec = _codecs.get(accept or default)
     if codec is None or codec.encode is None:  # a range, several types, or one that is unknown
         codec = _codecs[choose_accept(accept, default)]
     assert codec.encode is not None, "choose_accept names only what can be written"  # noqa: S101
-    body = codec.encode(np.ascontiguousarray(predictions, dtype=np.float32))
+    body = codec.encode(predictions)
     return Encoded(body, codec.content_type)
 
 
@@ -110,7 +121,7 @@ def choose_accept(accept: str | None, default: str = DEFAULT_ACCEPT) -> str:
     Raises:
         NotAcceptableError: nothing that can be written is acceptable.
     """
-    writable = [c.content_type for c in _codecs.values() if c.encode]
+    writable = [name for name, c in _codecs.items() if c.encode]
     if accept is None or accept in ("", "*/*"):
         accept = default
     if accept in writable:

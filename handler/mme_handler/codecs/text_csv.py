@@ -26,7 +26,9 @@ from mme_handler.codecs.matrix import (
     too_large,
     wrong_count,
 )
+from mme_handler.codecs.output import Outputs, only_scores, rows
 from mme_handler.codecs.registry import Body, Codec, register
+from mme_handler.codecs.schema import Schema
 from mme_handler.errors import BadRequestError
 
 # With no other bytes than these, commas and newlines, a JSON value can only be a number or null:
@@ -36,7 +38,7 @@ _MISSING = frozenset({"", "nan", "na", "null"})
 _BOM = b"\xef\xbb\xbf"
 
 
-def decode(body: Body, features: int) -> Matrix:
+def decode(body: Body, schema: Schema) -> Matrix:
     """Read a non-empty body.
 
     Returns:
@@ -45,6 +47,7 @@ def decode(body: Body, features: int) -> Matrix:
     Raises:
         BadRequestError: names the line, and the column if it is about one.
     """
+    features = schema.features
     if len(body) <= CHUNK_BYTES:
         matrix = _fast(bytes(body).rstrip(), b",", features)
         if matrix is not None:
@@ -73,17 +76,37 @@ def decode(body: Body, features: int) -> Matrix:
     return stack(parts)
 
 
-def encode(predictions: NDArray[np.float32]) -> bytes:
+def encode(outputs: Outputs) -> bytes:
     """One line per row, each ended by a newline; NaN and infinity are nan, inf and -inf.
 
-    Args:
-        predictions: C-contiguous float32, (rows,) or (rows, outputs).
+    The values of a single output stand side by side; with several outputs each has a cell, and one
+    that has several values for a row is a JSON list in quotes, as AWS's XGBoost image has it.
     """
+    scores = only_scores(outputs)
+    if scores is not None:
+        return _encode_scores(scores)
+    if len(outputs) == 1:
+        values = outputs[0].values
+        return _encode_scores(np.ascontiguousarray(values.reshape(len(values), -1), np.float32))
     lines = []
-    for text, rows in number_texts(predictions):
+    for row in rows(outputs):
+        cells = (orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY) for value in row.values())
+        lines.append(b",".join(map(_cell, cells)))
+    return b"\n".join(lines) + b"\n"
+
+
+def _cell(text: bytes) -> bytes:
+    if text == b"null":
+        return b"nan"
+    return b'"' + text.replace(b'"', b'""') + b'"' if text[:1] in (b"[", b"{") else text
+
+
+def _encode_scores(predictions: NDArray[np.float32]) -> bytes:
+    lines = []
+    for text, shown in number_texts(predictions):
         if b"null" in text:
-            text = _name_nulls(text, rows)
-        if rows.ndim == 1:
+            text = _name_nulls(text, shown)
+        if shown.ndim == 1:
             lines.append(text[1:-1].replace(b",", b"\n") + b"\n")
         else:
             lines.append(text[2:-2].replace(b"],[", b"\n") + b"\n")

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
-from mme_handler.codecs import application_json, chunks
+from mme_handler.codecs import Output, Schema, application_json, chunks
 from mme_handler.errors import BadRequestError
 
 NAN = np.nan
@@ -69,8 +69,12 @@ BAD = [
 ]
 
 
+def encode(predictions: np.ndarray) -> bytes:
+    return application_json.encode([Output("score", predictions)])
+
+
 def decode(text: str, features: int) -> np.ndarray:
-    return application_json.decode(text.encode(), features)
+    return application_json.decode(text.encode(), Schema(features))
 
 
 @pytest.fixture
@@ -144,7 +148,7 @@ def test_pieces_accept_no_bad_syntax(text):
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_any_buffer(kind):
-    assert application_json.decode(kind(b"[[1,2],[3,4]]"), 2).tolist() == X
+    assert application_json.decode(kind(b"[[1,2],[3,4]]"), Schema(2)).tolist() == X
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -161,7 +165,7 @@ def test_large_bodies_are_read_in_pieces(monkeypatch, indent, wrap):
         return loads(text)
 
     monkeypatch.setattr(orjson, "loads", watched)
-    matrix = application_json.decode(body, 3)
+    matrix = application_json.decode(body, Schema(3))
     np.testing.assert_array_equal(matrix, np.array(rows, np.float32))
     assert longest < 2 * chunks.CHUNK_BYTES
 
@@ -176,25 +180,23 @@ def test_large_body_names_the_row():
 @pytest.mark.parametrize("size", [3, 20_000])
 def test_encode(size):
     scores = np.arange(size, dtype=np.float32) / np.float32(10)
-    answer = json.loads(application_json.encode(scores))
+    answer = json.loads(encode(scores))
     assert [np.float32(p["score"]) for p in answer["predictions"]] == scores.tolist()
     table = np.stack([scores, -scores], axis=1)
-    answer = json.loads(application_json.encode(table))
+    answer = json.loads(encode(table))
     assert [p["score"] for p in answer["predictions"]] == json.loads(
         orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)
     )
 
 
 def test_encode_text():
-    assert application_json.encode(np.float32([0.1])) == b'{"predictions":[{"score":0.1}]}'
-    assert application_json.encode(np.float32([[0.1, 2]])) == (
-        b'{"predictions":[{"score":[0.1,2.0]}]}'
-    )
-    assert application_json.encode(np.float32([])) == b'{"predictions":[]}'
-    assert application_json.encode(np.zeros((0, 3), np.float32)) == b'{"predictions":[]}'
+    assert encode(np.float32([0.1])) == b'{"predictions":[{"score":0.1}]}'
+    assert encode(np.float32([[0.1, 2]])) == (b'{"predictions":[{"score":[0.1,2.0]}]}')
+    assert encode(np.float32([])) == b'{"predictions":[]}'
+    assert encode(np.zeros((0, 3), np.float32)) == b'{"predictions":[]}'
 
 
 def test_encode_not_finite():
-    assert application_json.encode(np.float32([np.nan, np.inf, -np.inf])) == (
+    assert encode(np.float32([np.nan, np.inf, -np.inf])) == (
         b'{"predictions":[{"score":null},{"score":null},{"score":null}]}'
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mme_handler import codecs
+from mme_handler.codecs import Schema
 from mme_handler.errors import BadRequestError
 
 JSON = "application/json"
@@ -41,7 +42,7 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
 def test_csv_numbers_survive(matrix, style, separator):
     lines = (separator.join(style.format(v) for v in row) for row in matrix.tolist())
     body = "\n".join(lines).encode()
-    assert same_bits(codecs.decode(body, CSV, matrix.shape[1]), matrix)
+    assert same_bits(codecs.decode(body, CSV, Schema(matrix.shape[1])), matrix)
 
 
 @quick
@@ -49,7 +50,7 @@ def test_csv_numbers_survive(matrix, style, separator):
 def test_json_numbers_survive(matrix, shortest):
     option = orjson.OPT_SERIALIZE_NUMPY
     body = orjson.dumps({"instances": matrix if shortest else matrix.tolist()}, option=option)
-    assert same_bits(codecs.decode(body, JSON, matrix.shape[1]), matrix)
+    assert same_bits(codecs.decode(body, JSON, Schema(matrix.shape[1])), matrix)
 
 
 @quick
@@ -57,10 +58,10 @@ def test_json_numbers_survive(matrix, shortest):
 def test_csv_and_json_give_the_same_number(values):
     text = json.dumps(values)
     columns = len(values)
-    from_json = codecs.decode(text.encode(), JSON, columns)
-    from_csv = codecs.decode(text[1:-1].encode(), CSV, columns)
+    from_json = codecs.decode(text.encode(), JSON, Schema(columns))
+    from_csv = codecs.decode(text[1:-1].encode(), CSV, Schema(columns))
     quoted = '"' + text[1:-1].replace(", ", '","') + '"'
-    from_quoted = codecs.decode(quoted.encode(), CSV, columns)
+    from_quoted = codecs.decode(quoted.encode(), CSV, Schema(columns))
     assert same_bits(from_json, from_csv)
     assert same_bits(from_quoted, from_csv)
 
@@ -83,7 +84,7 @@ def test_all_kinds_of_float32_survive():
     values = bits.view(np.float32)
     values = values[np.isfinite(values)]
     text = codecs.encode(values, CSV).body
-    assert same_bits(codecs.decode(text, CSV, 1)[:, 0], values)
+    assert same_bits(codecs.decode(text, CSV, Schema(1))[:, 0], values)
     assert same_bits(np.array(text.split(), dtype=np.float32), values)
 
 
@@ -106,7 +107,7 @@ bodies = (
 @given(bodies, st.sampled_from([CSV, JSON]), st.integers(1, 4))
 def test_any_body_is_a_matrix_or_a_bad_request(body, content_type, features):
     try:
-        matrix = codecs.decode(body, content_type, features)
+        matrix = codecs.decode(body, content_type, Schema(features))
     except BadRequestError:
         return
     assert matrix.dtype == np.float32
@@ -142,6 +143,6 @@ HOSTILE = {
 def test_hostile_bodies_end_quickly(name, content_type):
     started = time.process_time()
     with pytest.raises(BadRequestError) as caught:
-        codecs.decode(HOSTILE[name], content_type, 6)
+        codecs.decode(HOSTILE[name], content_type, Schema(6))
     assert len(str(caught.value)) < 300
     assert time.process_time() - started < 2

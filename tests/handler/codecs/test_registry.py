@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mme_handler import codecs
-from mme_handler.codecs import registry
+from mme_handler.codecs import Schema, registry
 from mme_handler.errors import BadRequestError, NotAcceptableError, UnsupportedContentTypeError
 
 JSON = "application/json"
@@ -15,12 +15,12 @@ CSV = "text/csv"
 
 @pytest.mark.parametrize("content_type", [None, "", " ", CSV, "Text/CSV; charset=utf-8"])
 def test_decode_csv(content_type):
-    assert codecs.decode(b"1,2\n", content_type, 2).tolist() == [[1, 2]]
+    assert codecs.decode(b"1,2\n", content_type, Schema(2)).tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize("content_type", [JSON, "application/json;charset=UTF-8"])
 def test_decode_json(content_type):
-    assert codecs.decode(b"[1,2]", content_type, 2).tolist() == [[1, 2]]
+    assert codecs.decode(b"[1,2]", content_type, Schema(2)).tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_decode_json(content_type):
 )
 def test_unsupported(content_type):
     with pytest.raises(UnsupportedContentTypeError) as caught:
-        codecs.decode(b"1,2\n", content_type, 2)
+        codecs.decode(b"1,2\n", content_type, Schema(2))
     assert "send one of: application/json, text/csv" in str(caught.value)
     assert content_type[:50] in str(caught.value)
     assert len(str(caught.value)) < 200
@@ -38,7 +38,7 @@ def test_unsupported(content_type):
 @pytest.mark.parametrize("content_type", [CSV, JSON])
 def test_empty_body(content_type):
     with pytest.raises(BadRequestError, match="the body is empty"):
-        codecs.decode(b"", content_type, 2)
+        codecs.decode(b"", content_type, Schema(2))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_encode_refuses_other_dimensions(shape):
 
 def test_register(monkeypatch):
     monkeypatch.setattr(registry, "_codecs", dict(registry._codecs))
-    codecs.register(codecs.Codec("text/plain", encode=lambda p: str(p.tolist()).encode()))
+    codecs.register(codecs.Codec("text/plain", encode=lambda o: str(o[0].values.tolist()).encode()))
     assert codecs.encode(np.float32([1]), "text/plain") == (b"[1.0]", "text/plain")
     with pytest.raises(UnsupportedContentTypeError):
-        codecs.decode(b"1", "text/plain", 1)
+        codecs.decode(b"1", "text/plain", Schema(1))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mme_handler.codecs import chunks, text_csv
+from mme_handler.codecs import Output, Schema, chunks, text_csv
 from mme_handler.errors import BadRequestError
 
 NAN = np.nan
@@ -100,8 +100,12 @@ BAD = [
 ]
 
 
+def encode(predictions: np.ndarray) -> bytes:
+    return text_csv.encode([Output("score", predictions)])
+
+
 def decode(text: str, features: int) -> np.ndarray:
-    return text_csv.decode(text.encode(), features)
+    return text_csv.decode(text.encode(), Schema(features))
 
 
 @pytest.mark.parametrize(("text", "features", "expected"), GOOD)
@@ -121,13 +125,13 @@ def test_bad(text, features, message):
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_any_buffer(kind):
-    assert text_csv.decode(kind(b"1,2\n3,4"), 2).tolist() == X
+    assert text_csv.decode(kind(b"1,2\n3,4"), Schema(2)).tolist() == X
 
 
 @pytest.mark.parametrize(("body", "line"), [(b"1,2\n\xff,3\n", 2), (b"gr\xf6,b\n1,2", 1)])
 def test_invalid_utf8_names_the_line(body, line):
     with pytest.raises(BadRequestError, match=f"line {line}: the body is not valid UTF-8"):
-        text_csv.decode(body, 2)
+        text_csv.decode(body, Schema(2))
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -179,13 +183,13 @@ def test_row_wider_than_a_piece():
 
 
 def test_encode():
-    assert text_csv.encode(np.float32([0.1, 2, -3e-20])) == b"0.1\n2.0\n-3e-20\n"
-    assert text_csv.encode(np.float32([[0.1, 2], [3, 4]])) == b"0.1,2.0\n3.0,4.0\n"
-    assert text_csv.encode(np.float32([])) == b""
-    assert text_csv.encode(np.zeros((0, 3), np.float32)) == b""
+    assert encode(np.float32([0.1, 2, -3e-20])) == b"0.1\n2.0\n-3e-20\n"
+    assert encode(np.float32([[0.1, 2], [3, 4]])) == b"0.1,2.0\n3.0,4.0\n"
+    assert encode(np.float32([])) == b""
+    assert encode(np.zeros((0, 3), np.float32)) == b""
 
 
 def test_encode_not_finite():
     column = np.float32([1, np.nan, np.inf, -np.inf])
-    assert text_csv.encode(column) == b"1.0\nnan\ninf\n-inf\n"
-    assert text_csv.encode(column.reshape(2, 2)) == b"1.0,nan\ninf,-inf\n"
+    assert encode(column) == b"1.0\nnan\ninf\n-inf\n"
+    assert encode(column.reshape(2, 2)) == b"1.0,nan\ninf,-inf\n"
