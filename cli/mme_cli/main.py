@@ -36,15 +36,35 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve the one model in this directory [MME_MODEL, /opt/ml/model]",
+            file_okay=False,
+            exists=True,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Start multi-model-server and the processes that serve its models."""
+    """Start multi-model-server and the processes that serve its models.
+
+    SAGEMAKER_MULTI_MODEL decides whether models come and go by request, or the one at /opt/ml/model
+    is served. Where it is not set, the latter if there is one. --models and --model decide too.
+    """
     from mme_handler.mms.frontend import FrontendError
     from mme_handler.rundir import RunDirectoryError
     from mme_handler.server import StartError
     from mme_handler.server import serve as run
     from mme_handler.settings import Settings
 
-    given: dict[str, Any] = {"port": port, "models": models.resolve() if models else None}
+    if models and model:
+        _fail("give --models or --model, not both")
+    given: dict[str, Any] = {
+        "port": port,
+        "models": models.resolve() if models else None,
+        "model": model.resolve() if model else None,
+        "multi_model": False if model else True if models else None,
+    }
     try:
         status = run(
             Settings(**{name: value for name, value in given.items() if value is not None})
@@ -54,6 +74,41 @@ def serve(
     except (FrontendError, RunDirectoryError, StartError) as error:
         _fail(str(error))
     sys.exit(status)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Model file that today's XGBoost cannot read")],
+    target: Annotated[Path, typer.Argument(help="File to write: .ubj or .json")],
+    xgboost: Annotated[
+        str | None,
+        typer.Option(
+            help="Version of XGBoost to install for it, into a temporary environment [3.0.5]",
+            show_default=False,
+        ),
+    ] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(
+            help="Python interpreter whose XGBoost reads SOURCE; nothing is installed",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace TARGET if it exists")] = False,
+) -> None:
+    """Turn a model file of XGBoost's old binary format into UBJSON or JSON."""
+    from mme_training.convert import DEFAULT_VERSION, ConvertError
+    from mme_training.convert import convert as run
+
+    if xgboost and python:
+        _fail("give --xgboost or --python, not both")
+    try:
+        done = run(source, target, xgboost or DEFAULT_VERSION, python, force)
+    except ConvertError as error:
+        _fail(str(error))
+    typer.echo(
+        f"{target}: {done.features} features, {done.rounds} rounds, read by XGBoost {done.version}"
+    )
 
 
 def _fail(message: str) -> NoReturn:

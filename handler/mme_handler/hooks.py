@@ -11,43 +11,41 @@ The names and meanings are sagemaker-inference's: ``model_fn(model_dir)``,
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
+from sagemaker_inference.content_types import UTF8_TYPES
 from sagemaker_inference.errors import BaseInferenceToolkitError, UnsupportedFormatError
 
-from mme_handler import codecs
-from mme_handler.codecs import Encoded, Schema
+from mme_handler import codecs, defaults
+from mme_handler.codecs import Encoded, Output, Schema, aws_shapes
 from mme_handler.errors import (
-    MmeError,
+    BadRequestError,
     ModelError,
     ModelLoadError,
     OutOfMemoryError,
     UnsupportedContentTypeError,
     is_out_of_memory,
 )
+from mme_handler.mms_service import Answer, Service, find_service
+from mme_handler.models import device, outputs
+from mme_handler.models import settings as model_settings
 from mme_handler.models.archive import Archive
-from mme_handler.models.booster import LoadedBooster, adopt, load_booster
+from mme_handler.models.booster import LoadedBooster, ModelInfo, adopt, load_booster
+from mme_handler.models.ensemble import Ensemble
 from mme_handler.models.predictor import Predictor
+from mme_handler.options import Options
+from mme_handler.requirements import satisfy
+from mme_handler.user_code import Hook, describe, find_hooks, import_script
 
-_HOOKS = (
-    "pre_model_fn",
-    "model_fn",
-    "model_warmup_fn",
-    "input_fn",
-    "predict_fn",
-    "output_fn",
-    "transform_fn",
-)
+_PARTS = frozenset({"input_fn", "predict_fn", "output_fn"})
+"""What transform_fn does in one."""
 
 
 @dataclass(slots=True)
@@ -58,11 +56,24 @@ class Context:
     model_dir: str
     headers: dict[str, str] = field(default_factory=dict)
     """Header names in lower case; empty while the model is loaded."""
+    request_id: str = ""
 
     @property
     def system_properties(self) -> dict[str, Any]:
         """As MMS's own context has them."""
         return {"model_dir": self.model_dir, "gpu_id": None, "batch_size": 1}
+
+    def get_request_header(self, _: int, name: str) -> str | None:
+        """A header of the request, as MMS's own context gives it; None if there is none."""
+        return self.headers.get(name.lower())
+
+    def get_all_request_header(self, _: int) -> dict[str, str]:
+        """All headers of the request, as MMS's own context gives them."""
+        return self.headers
+
+    def get_request_id(self, _: int = 0) -> str:
+        """The id by which MMS knows the request, as MMS's own context gives it."""
+        return self.request_id
 
 
 class Handler:
@@ -71,58 +82,150 @@ class Handler:
     Args:
         name: the model's id.
         archive: its unpacked archive; `archive.script`, if any, is imported.
-        default_accept: content type of an answer when the client leaves it open.
+        options: the container's settings; the archive's own go before them.
 
     Raises:
         MmeError: the model cannot be loaded.
     """
 
-    def __init__(self, name: str, archive: Archive, default_accept: str) -> None:
+    def __init__(self, name: str, archive: Archive, options: Options) -> None:
         self._archive = archive
-        self._default_accept = default_accept
+        self._options = options
+        self.settings = model_settings.read(archive.directory)
+        self._default_accept = self.settings.default_accept or options.default_accept
+        self._encoders = aws_shapes.ENCODERS if options.response_shape == "aws" else None
+        output = self.settings.output or options.output
+        self._keys = outputs.parse(output) if output else outputs.DEFAULT
         self._context = Context(name, str(archive.directory))
-        self._predictor: Predictor | None = None
+        self._predictor: Predictor | Ensemble | None = None
         self._schema: Schema | None = None
-        self.booster: LoadedBooster | None = None
-        own = _import_script(archive.script) if archive.script else None
-        self._own = {hook: getattr(own, hook) for hook in _HOOKS if hasattr(own, hook)}
-        if "transform_fn" in self._own and self._own.keys() & {
-            "input_fn",
-            "predict_fn",
-            "output_fn",
-        }:
+        self.loaded: list[LoadedBooster] = []
+        self._own: dict[str, Hook] = {}
+        self._service: Service | None = None
+        self.model: Any = None
+        self._check_settings()
+        if archive.script:
+            self._import(archive.script)
+        if self._service:
+            self._service.load(name, archive.directory)
+            return
+        self._call("pre_model_fn", None, self._context.model_dir)
+        self.model = self._call("model_fn", self.default_model_fn, self._context.model_dir)
+        self._prepare()
+        self._call("model_warmup_fn", None, self._context.model_dir, self.model)
+
+    @property
+    def directory(self) -> Path:
+        """Where the archive is unpacked."""
+        return self._archive.directory
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What the model's file says about itself, if the model is a booster."""
+        return self.loaded[0].info if self.loaded else None
+
+    def _check_settings(self) -> None:
+        most = self._options.model_timeout
+        if self.settings.timeout and self.settings.timeout > most:
+            raise ModelLoadError(
+                f"the model's settings ask for a timeout of {self.settings.timeout:g} s, and the "
+                f"container allows {most:g} s: set MME_MODEL_TIMEOUT"
+            )
+
+    def _import(self, script: Path) -> None:
+        """Import the model's own code and find in it the hooks, or a service as MMS knows it."""
+        directory = self._archive.directory
+        packages = Path(
+            self._options.packages, sha256(self._context.model_name.encode()).hexdigest()
+        )
+        satisfy(
+            directory, self._options.install_requirements, packages, self._options.model_timeout
+        )
+        defaults.use(self)
+        module = import_script(script)
+        self._service = find_service(module)
+        if not self._service:
+            self._own = find_hooks(module)
+        if "transform_fn" in self._own and self._own.keys() & _PARTS:
             raise ModelLoadError(
                 "inference.py defines transform_fn, which does the work of input_fn, predict_fn "
                 "and output_fn, together with one of these: keep one or the other"
             )
-        self._call("pre_model_fn", None, self._context.model_dir)
-        self.model = self._call("model_fn", self._model_fn, self._context.model_dir)
-        if isinstance(self.model, xgb.Booster):
-            self.booster = self.booster or adopt(self.model)
-            self._predictor = Predictor(self.booster)
-            self._predictor.warm()
-            self._schema = Schema(self._predictor.features, self.booster.info.feature_names)
-        self._call("model_warmup_fn", None, self._context.model_dir, self.model)
+
+    def _prepare(self) -> None:
+        """Make ready what predicts, if the model is one booster or several."""
+        models = self.model if isinstance(self.model, list | tuple) else [self.model]
+        if not models or not all(isinstance(model, xgb.Booster) for model in models):
+            self.loaded = []
+            return
+        if [loaded.booster for loaded in self.loaded] != models:  # from the model's own model_fn
+            self.loaded = [adopt(model) for model in models]
+        members = [self._member(loaded) for loaded in self.loaded]
+        self._predictor = members[0] if len(members) == 1 else Ensemble(members)
+        self._predictor.warm()
+        self._schema = self._make_schema(self.loaded[0].info)
+
+    def _member(self, loaded: LoadedBooster) -> Predictor:
+        settings, place = self.settings, self._device()
+        if settings.threads > 1 or place == "cuda":
+            loaded.booster.set_param({"nthread": settings.threads, "device": place})
+        rounds = 0
+        if settings.trees == "best_iteration":
+            if loaded.info.best_iteration is None:
+                raise ModelLoadError(
+                    "the model's settings ask for its best_iteration, and its file has none: "
+                    "it was trained without early stopping"
+                )
+            rounds = loaded.info.best_iteration + 1
+        return Predictor(loaded, rounds, settings.batch_size, place)
+
+    def _device(self) -> Literal["cpu", "cuda"]:
+        return device.resolve(self.settings.device or self._options.device)
+
+    def _make_schema(self, info: ModelInfo) -> Schema:
+        base = self.settings.libsvm_index_base
+        return Schema(
+            info.features,
+            info.feature_names,
+            info.categories or {},
+            self.settings.missing,
+            self._options.libsvm_index_base if base is None else base,
+        )
 
     def answer(
-        self, body: bytes, content_type: str, accept: str | None, headers: dict[str, str]
-    ) -> Encoded:
+        self,
+        body: bytes,
+        content_type: str,
+        accept: str | None,
+        headers: dict[str, str],
+        request_id: str = "",
+    ) -> Encoded | Answer:
         """Answer one request.
 
         Raises:
             BaseInferenceToolkitError: the request or the model is at fault; `status_code` says.
         """
-        if not self._own and self._predictor and self._schema:
+        if not self._own and self._schema and self._predictor:
             features = codecs.decode(body, content_type, self._schema)
-            return codecs.encode(self._predictor.predict(features), accept, self._default_accept)
-        self._context.headers = headers
+            keys = self._keys
+            if attributes := headers.get(outputs.ATTRIBUTES_HEADER):
+                keys = outputs.requested(attributes) or keys
+            if keys is outputs.DEFAULT:
+                answer: Any = self._predictor.predict(features)
+            else:
+                answer = outputs.compute(self._predictor, features, keys)
+            return codecs.encode(answer, accept, self._default_accept, self._encoders)
+        if self._service:
+            return self._service.answer(request_id, body, content_type, accept or "", headers)
+        self._context.headers, self._context.request_id = headers, request_id
+        received = _as_text(body, content_type)
         accept = accept if accept and accept != "*/*" else self._default_accept
         if "transform_fn" in self._own:
-            result = self._call("transform_fn", None, self.model, body, content_type, accept)
+            result = self._call("transform_fn", None, self.model, received, content_type, accept)
         else:
-            data = self._call("input_fn", self._input_fn, body, content_type)
-            prediction = self._call("predict_fn", self._predict_fn, data, self.model)
-            result = self._call("output_fn", self._output_fn, prediction, accept)
+            data = self._call("input_fn", self.default_input_fn, received, content_type)
+            prediction = self._call("predict_fn", self.default_predict_fn, data, self.model)
+            result = self._call("output_fn", self.default_output_fn, prediction, accept)
         return _as_encoded(result, accept)
 
     def _call(self, hook: str, default: Callable[..., Any] | None, *arguments: Any) -> Any:
@@ -131,9 +234,7 @@ class Handler:
         if own is None:
             return default(*arguments) if default else None
         try:
-            if _takes(own, len(arguments) + 1):
-                return own(*arguments, self._context)
-            return own(*arguments)
+            return own(*arguments, self._context)
         except BaseInferenceToolkitError:
             raise
         except UnsupportedFormatError as error:
@@ -143,59 +244,68 @@ class Handler:
                 raise OutOfMemoryError(f"{hook} of the model ran out of memory") from error
             loading = hook in ("pre_model_fn", "model_fn", "model_warmup_fn")
             kind = ModelLoadError if loading else ModelError
-            raise kind(f"{hook} of the model failed: {_describe(error)}") from error
+            raise kind(f"{hook} of the model failed: {describe(error)}") from error
 
-    def _model_fn(self, _: str) -> xgb.Booster:
-        self.booster = load_booster(self._archive.only_model_file())
-        return self.booster.booster
+    def default_model_fn(self, _: str) -> Any:
+        """Load the archive's booster, or all boosters of its ensemble as a list."""
+        files = self._archive.ensemble_files()
+        if not self._options.ensemble:
+            files = files[:1]
+        self.loaded = [load_booster(file, self._options.allow_pickle) for file in files]
+        boosters = [loaded.booster for loaded in self.loaded]
+        return boosters[0] if len(boosters) == 1 else boosters
 
-    def _input_fn(self, body: bytes, content_type: str) -> NDArray[np.float32]:
-        if self._predictor:
-            features = self._predictor.features
-        else:
-            features = getattr(self.model, "n_features_in_", 0)
-        if not features:
+    def default_input_fn(self, body: bytes | str, content_type: str) -> NDArray[np.float32]:
+        """Read a body of any supported content type; float32 (rows, features)."""
+        if isinstance(body, str):
+            body = body.encode()
+        schema = self._schema or Schema(getattr(self.model, "n_features_in_", 0))
+        if not schema.features:
             raise ModelError(
                 "how many features the model takes is not known: define input_fn in inference.py"
             )
-        return codecs.decode(body, content_type, self._schema or Schema(features))
+        return codecs.decode(body, content_type, schema)
 
-    def _predict_fn(self, data: Any, model: Any) -> Any:
-        if self._predictor and isinstance(data, np.ndarray):
-            return self._predictor.predict(np.ascontiguousarray(data, dtype=np.float32))
-        return model.predict(data)
+    def default_predict_fn(self, data: Any, model: Any) -> Any:
+        """Predict: float32 (rows,) or (rows, outputs); a list of `Output` where others are asked.
 
-    def _output_fn(self, prediction: Any, accept: str | None) -> Encoded:
-        scores = np.asarray(prediction, dtype=np.float32)
-        return codecs.encode(scores, accept, self._default_accept)
+        Which outputs, the settings and the request's custom attributes say, unless the model has
+        its own `output_fn`, which gets the plain prediction.
+        """
+        if not self._predictor or not isinstance(data, np.ndarray):
+            return model.predict(data)
+        features = np.ascontiguousarray(data, dtype=np.float32)
+        keys = self._keys
+        attributes = self._context.headers.get(outputs.ATTRIBUTES_HEADER)
+        if attributes and "output_fn" not in self._own:
+            keys = outputs.requested(attributes) or keys
+        if keys == outputs.DEFAULT:
+            return self._predictor.predict(features)
+        return outputs.compute(self._predictor, features, keys)
+
+    def default_output_fn(self, prediction: Any, accept: str | None) -> Encoded:
+        """Write a prediction, an array or a list of `Output`, in an accepted content type."""
+        if not _is_outputs(prediction):
+            prediction = np.asarray(prediction, dtype=np.float32)
+        return codecs.encode(prediction, accept, self._default_accept, self._encoders)
 
 
-def _takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether a hook takes `count` arguments: one more than usual is the context."""
-    return len(inspect.signature(function).parameters) == count
-
-
-def _import_script(script: Path) -> ModuleType:
-    """Import an archive's inference.py; its directory is already on ``sys.path``."""
-    spec = importlib.util.spec_from_file_location("inference", script)
-    if spec is None or spec.loader is None:  # pragma: no cover - only for unknown suffixes
-        raise ModelLoadError(f"{script.name} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["inference"] = module
+def _as_text(body: bytes, content_type: str) -> bytes | str:
+    """The body as sagemaker-inference hands it to a hook: CSV and JSON as text."""
+    if content_type.partition(";")[0].strip().lower() not in UTF8_TYPES:
+        return body
     try:
-        spec.loader.exec_module(module)
-    except MmeError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise OutOfMemoryError("inference.py of the model ran out of memory") from error
-        raise ModelLoadError(f"inference.py cannot be imported: {_describe(error)}") from error
-    return module
+        return body.decode()
+    except UnicodeDecodeError:
+        raise BadRequestError("the body is not valid UTF-8") from None
 
 
-def _describe(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _is_outputs(prediction: Any) -> bool:
+    return (
+        isinstance(prediction, list | tuple)
+        and bool(prediction)
+        and all(isinstance(output, Output) for output in prediction)
+    )
 
 
 def _as_encoded(result: Any, accept: str) -> Encoded:

@@ -23,6 +23,7 @@ from typing import Final
 from prometheus_client import start_http_server
 
 from mme_handler import logs
+from mme_handler.errors import MmeError
 from mme_handler.metrics import ServerMetrics
 from mme_handler.mms import frontend
 from mme_handler.mms.hold import Hold
@@ -60,8 +61,16 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
     json_logs = logs.wants_json(settings.log_format)
     logs.configure(json_lines=json_logs)
-    if not settings.multi_model:
-        raise StartError("only multi-model mode is served: set SAGEMAKER_MULTI_MODEL=true")
+    if settings.single_model and not settings.single_model.is_dir():
+        raise StartError(
+            f"there is no model directory {settings.single_model}: set SAGEMAKER_MULTI_MODEL=true "
+            "for models that come and go, or MME_MODEL"
+        )
+    if settings.submit_directory and not settings.script:
+        log.warning(
+            f"SAGEMAKER_SUBMIT_DIRECTORY is passed over: there is no {settings.program} in it",
+            directory=str(settings.submit_directory),
+        )
     _raise_descriptor_limit()
     with RunDirectory(settings.port) as run:
         return asyncio.run(Server(settings, run, json_logs=json_logs).run())
@@ -76,6 +85,7 @@ class Server:
         self._json_logs = json_logs
         self._stop = asyncio.Event()
         self._failed = asyncio.Event()
+        self._why: str | None = None
         self._cgroup = Cgroup()
         self._measured = 0
         # Java's heap grows only as it must; this is the most that it may.
@@ -90,24 +100,26 @@ class Server:
             restarted=self._zygote_restarted,
             failed=self._failed.set,
         )
-        self._pool = Pool(settings, self._budget, self._zygote, self._metrics)
+        self._pool = Pool(settings, self._budget, self._zygote, self._metrics, run)
 
     async def run(self) -> int:
         """Start, serve, stop; return the exit status."""
         self._loop = asyncio.get_running_loop()
-        frontend.prepare(self._run, self._settings, self._json_logs)
-        self._mms = self._start_mms()
         self._hold = Hold(self._settings.local_address, self._settings.port, frontend.HTTP_THREADS)
         await self._hold.start()
+        frontend.prepare(self._run, self._settings, self._json_logs, self._hold.gate)
+        self._mms = self._start_mms()
         self._rendezvous = Rendezvous(self._run, self._pool, self._hold)
         self._pool.on_disconnect = self._rendezvous.disconnected
         self._pool.sweep = self._rendezvous.sweep
+        if self._settings.single_model:
+            self._to_load = self._settings.workers_per_model
+            self._rendezvous.on_load = self._on_single_load
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, self._stop.set)
-            async with asyncio.timeout(_START_WITHIN):
-                self._rendezvous.start()
+            async with asyncio.timeout(self._start_within):
                 await asyncio.gather(self._start_homes(), self._until_mms_answers())
             limit_descriptors(self._mms.pid, 0)
             await asyncio.to_thread(self._set_base)
@@ -115,9 +127,24 @@ class Server:
             self._announce()
             return await self._until_end()
         except TimeoutError:
-            raise StartError(f"not ready within {_START_WITHIN:.0f} s") from None
+            raise StartError(f"not ready within {self._start_within:.0f} s") from None
         finally:
             self._close()
+
+    @property
+    def _start_within(self) -> float:
+        load = self._settings.model_timeout if self._settings.single_model else 0
+        return _START_WITHIN + load
+
+    def _on_single_load(self, error: MmeError | None) -> None:
+        """The only model is loaded, and MMS may open its port; or it cannot be, and that is all."""
+        if error is not None:
+            self._why = f"the model cannot be loaded: {error.message}"
+            self._failed.set()
+            return
+        self._to_load -= 1
+        if self._to_load <= 0:
+            self._hold.open_gate()
 
     async def _until_end(self) -> int:
         measuring = asyncio.create_task(self._keep_measuring())
@@ -125,7 +152,8 @@ class Server:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         measuring.cancel()
         if self._failed.is_set():
-            log.error("stopping: MMS or the worker processes have ended", mms=self._mms.poll())
+            why = self._why or "MMS or the worker processes have ended"
+            log.error(f"stopping: {why}", mms=self._mms.poll())
             return 1
         log.info("stopping: requests under way are finished first")
         await self._pool.drain(_QUIET, _DRAIN_LIMIT)
@@ -171,11 +199,14 @@ class Server:
     async def _start_homes(self) -> None:
         await self._zygote.start(self._mms.pid)
         await self._pool.start()
+        self._rendezvous.start()  # with all hosts to choose from
 
     async def _until_mms_answers(self) -> None:
         address = (self._settings.local_address, self._settings.port)
         while not await asyncio.to_thread(_answers, *address):
             if self._failed.is_set():
+                if self._why:
+                    raise StartError(self._why)
                 output = (self._run / "mms.out").read_text(errors="replace").strip()
                 raise StartError(f"MMS ended while starting: {output or 'see its log above'}")
             await asyncio.sleep(0.02)
@@ -194,8 +225,10 @@ class Server:
 
     def _announce(self) -> None:
         settings = self._settings
+        single = settings.single_model
+        what = f"the model at {single}" if single else f"models below {settings.models}"
         sys.stdout.write(
-            f"mme ready on port {settings.port}: models below {settings.models}, metrics on port "
+            f"mme ready on port {settings.port}: {what}, metrics on port "
             f"{self._metrics_port}, memory budget {megabytes(self._limit)}, "
             f"{self._pool.hosts} hosts\n"
         )

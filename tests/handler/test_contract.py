@@ -297,7 +297,7 @@ from pathlib import Path
 
 def transform_fn(model, body, content_type, accept):
     place = Path({str(tmp_path)!r})
-    (place / body.decode()).touch()
+    (place / body).touch()
     end = time.monotonic() + 10
     while len(list(place.iterdir())) < 2 and time.monotonic() < end:
         time.sleep(0.01)

@@ -207,7 +207,7 @@ def model_fn(model_dir):
     return booster
 
 def input_fn(body, content_type):
-    return np.array([line.split(b",") for line in body.split()], dtype=np.float32)
+    return np.array([line.split(",") for line in body.split()], dtype=np.float32)
 
 def predict_fn(data, model):
     return model.inplace_predict(data) * 2

@@ -29,6 +29,7 @@ VARIABLES = [
     ("MME_METRICS_PORT", "0", "metrics_port", 0),
     ("SAGEMAKER_MULTI_MODEL", "false", "multi_model", False),
     ("SAGEMAKER_MULTI_MODEL", "true", "multi_model", True),
+    ("MME_MODEL", "/srv/model", "model", Path("/srv/model")),
     ("MME_MODELS", "/opt/ml/models", "models", Path("/opt/ml/models")),
     ("MME_HOSTS", "3", "hosts", 3),
     ("MME_ISOLATION", "process", "isolation", "process"),
@@ -39,6 +40,16 @@ VARIABLES = [
     ("SAGEMAKER_MODEL_SERVER_WORKERS", "4", "workers_per_model", 4),
     ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "20", "max_payload_mb", 20),
     ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv", "default_accept", "text/csv"),
+    ("SAGEMAKER_BATCH", "true", "batch", True),
+    ("SAGEMAKER_INFERENCE_OUTPUT", "probability", "inference_output", "probability"),
+    ("SAGEMAKER_INFERENCE_ENSEMBLE", "false", "inference_ensemble", False),
+    ("MME_RESPONSE_SHAPE", "aws", "response_shape", "aws"),
+    ("MME_LIBSVM_INDEX_BASE", "1", "libsvm_index_base", 1),
+    ("MME_DEVICE", "cpu", "device", "cpu"),
+    ("MME_ALLOW_PICKLE", "true", "allow_pickle", True),
+    ("MME_INSTALL_REQUIREMENTS", "true", "install_requirements", True),
+    ("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/code", "submit_directory", Path("/opt/code")),
+    ("SAGEMAKER_PROGRAM", "serve.py", "program", "serve.py"),
     ("MME_LOG_FORMAT", "json", "log_format", "json"),
     ("MME_LOG_REQUESTS", "1", "log_requests", True),
 ]
@@ -62,7 +73,9 @@ def test_every_setting_is_in_that_table():
 def test_defaults():
     settings = Settings()
     assert (settings.port, settings.metrics_port) == (8080, 8082)
-    assert settings.multi_model
+    assert settings.multi_model is None
+    assert settings.single_model is None
+    assert settings.workers_per_model == 1
     assert settings.models == Path("/")
     assert settings.hosts == os.cpu_count()
     assert settings.memory_budget is settings.model_memory_limit is settings.log_format is None
@@ -85,6 +98,39 @@ def test_our_timeout_comes_before_sagemakers(monkeypatch):
     monkeypatch.setenv("SAGEMAKER_MODEL_SERVER_TIMEOUT", "7")
     monkeypatch.setenv("MME_MODEL_TIMEOUT", "5")
     assert Settings().model_timeout == 5
+
+
+def test_a_single_model(monkeypatch, tmp_path):
+    monkeypatch.setenv("MME_MODEL", str(tmp_path))
+    monkeypatch.setenv("MME_HOSTS", "3")
+    assert Settings().single_model is None  # there is nothing in it
+    (tmp_path / "model.ubj").touch()
+    assert Settings().single_model == tmp_path
+    assert Settings().workers_per_model == 3
+    assert Settings(workers=1).workers_per_model == 1
+    monkeypatch.setenv("SAGEMAKER_MULTI_MODEL", "true")
+    assert Settings().single_model is None
+    monkeypatch.setenv("SAGEMAKER_MULTI_MODEL", "false")
+    assert Settings(model="/nowhere").single_model == Path("/nowhere")
+
+
+def test_a_batch_transform_answers_in_lines(monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_BATCH", "true")
+    assert Settings().default_accept == "text/csv"
+    monkeypatch.setenv("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/jsonlines")
+    assert Settings().default_accept == "application/jsonlines"
+
+
+def test_unknown_outputs_are_refused(monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_INFERENCE_OUTPUT", "probabilty")
+    with pytest.raises(ValidationError, match="did you mean 'probability'"):
+        Settings()
+
+
+def test_code_for_models_that_bring_none(tmp_path):
+    assert Settings(submit_directory=tmp_path).script is None
+    (tmp_path / "inference.py").touch()
+    assert Settings(submit_directory=tmp_path).script == tmp_path / "inference.py"
 
 
 def test_unknown_variables_are_no_error(monkeypatch):

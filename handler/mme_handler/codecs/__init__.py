@@ -3,7 +3,16 @@
 To add a content type, write a module that calls `registry.register` and import it below.
 """
 
-from mme_handler.codecs import application_json, text_csv  # imported to register themselves
+from mme_handler.codecs import (  # imported to register themselves
+    application_json,
+    application_jsonlines,
+    application_npy,
+    arrow,
+    parquet,
+    recordio_protobuf,
+    text_csv,
+    text_libsvm,
+)
 from mme_handler.codecs.output import Output, Outputs
 from mme_handler.codecs.registry import Codec, Encoded, choose_accept, decode, encode, register
 from mme_handler.codecs.schema import Schema
@@ -15,9 +24,15 @@ __all__ = [
     "Outputs",
     "Schema",
     "application_json",
+    "application_jsonlines",
+    "application_npy",
+    "arrow",
     "choose_accept",
     "decode",
     "encode",
+    "parquet",
+    "recordio_protobuf",
     "register",
     "text_csv",
+    "text_libsvm",
 ]

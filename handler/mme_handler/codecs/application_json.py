@@ -1,42 +1,44 @@
-"""application/json: rows of numbers in, under any of a few keys; {"predictions": [..]} out.
+"""application/json: rows in, in any of the shapes below; {"predictions": [..]} out.
 
-Accepted are {"instances": [row, ..]}, {"features": row or [row, ..]} and a bare row or [row, ..],
-where a row is a list of values or {"features": [value, ..]}. A flat list is always one row.
+A row is a list of values in the model's order, {"features": [value, ..]}, or a record by feature
+name, {"AREA": 1, "ROOMS": 2}, its keys in any order. A value is a number, null or "NaN", "NA",
+"null" for a missing one, or the text of a category in a categorical column. Rows come as
+
+- [row, ..], or the same under "instances", "inputs", "features" or "dataframe_records";
+- one row alone: a flat list, bare or under these keys, or a record;
+- a list of values for each feature: {"AREA": [1, 2], "ROOMS": [3, 4]}, bare or under "inputs";
+- {"columns": [name, ..], "data": [[value, ..], ..]}, bare or under "dataframe_split";
+- tensors of the open inference protocol (json_tensors) under "inputs".
+
+Where a document could be read in two ways: an object whose keys are exactly the model's feature
+names means the features, whatever they are called. Of other objects the first of "instances",
+"dataframe_records", "inputs", "features", "dataframe_split" and "columns" counts, and keys besides
+are ignored. A flat list is always one row. An object in a list whose "features" is a list is a row
+of these values. A text that is a category of its column is never "missing".
 """
 
 from __future__ import annotations
 
 import re
-from itertools import chain
-from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from mme_handler.codecs.chunks import CHUNK_BYTES, batches, number_texts, pieces
-from mme_handler.codecs.matrix import (
-    FLOAT32_OVERFLOW,
-    NAN,
-    Matrix,
-    not_a_number,
-    quote,
-    stack,
-    to_float32,
-    too_large,
-    wrong_count,
-)
+from mme_handler.codecs.chunks import CHUNK_BYTES, number_texts, pieces
+from mme_handler.codecs.json_rows import decode_rows
+from mme_handler.codecs.json_shapes import decode_document
+from mme_handler.codecs.matrix import Matrix, stack
 from mme_handler.codecs.output import Outputs, only_scores, records
 from mme_handler.codecs.registry import Body, Codec, register
 from mme_handler.codecs.schema import Schema
 from mme_handler.errors import BadRequestError
 
-_CELLS = frozenset({int, float, type(None)})  # not bool, which numpy would take for a number
-_MISSING = frozenset({"nan", "na", "null"})
-_SHAPES = '{"instances": [row, ..]}, {"features": row} or [row, ..]'
+__all__ = ["decode", "decode_rows", "encode"]
 
 # What surrounds the rows of a body that can be read in pieces.
-_HEAD = re.compile(rb'\s*(\{\s*"(?:instances|features)"\s*:\s*)?\[\s*(?=([\[{]))')
+_KEYS = rb'instances|features|dataframe_records|inputs(?="\s*:\s*\[\s*\[)'  # not tensors
+_HEAD = re.compile(rb'\s*(\{\s*"(' + _KEYS + rb')"\s*:\s*)?\[\s*(?=([\[{]))')
 _TAIL = re.compile(rb"(?<=[\]}])\s*\]\s*(\}?)\s*\Z")
 _EDGE_BYTES = 256
 
@@ -49,18 +51,17 @@ def decode(body: Body, schema: Schema) -> Matrix:
 
     Raises:
         BadRequestError: names the row, counted from 1, and the column if it is about one.
+        RequestTooLargeError: there are too many rows.
     """
-    features = schema.features
     if len(body) > CHUNK_BYTES:
-        matrix = _decode_in_pieces(memoryview(body), features)
+        matrix = _decode_in_pieces(memoryview(body), schema)
         if matrix is not None:
             return matrix
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _invalid(error, body) from None
-    rows = _rows(document)
-    return stack([_matrix(rows[b], b.start + 1, features) for b in batches(len(rows), features)])
+    return decode_document(document, schema)
 
 
 def encode(outputs: Outputs) -> bytes:
@@ -89,7 +90,7 @@ def _encode_scores(predictions: NDArray[np.float32]) -> bytes:
     return b'{"predictions":[{"score":' + b'},{"score":'.join(scores) + b"}]}"
 
 
-def _decode_in_pieces(view: memoryview, features: int) -> Matrix | None:
+def _decode_in_pieces(view: memoryview, schema: Schema) -> Matrix | None:
     """The matrix, if the body is nothing but a list of lists, or of objects; else None.
 
     A body of another shape, or with a mistake in its syntax, has a piece that is no list of rows:
@@ -100,8 +101,10 @@ def _decode_in_pieces(view: memoryview, features: int) -> Matrix | None:
     tail = _TAIL.search(edge)
     if not head or not tail or bool(head[1]) != bool(tail[1]):
         return None
+    if head[2] and schema.names == (head[2].decode(),):
+        return None  # the list may be a feature's values
     inner = view[head.end() : len(view) - len(edge) + tail.start()]
-    kind, last_byte = (list, b"]") if head[2] == b"[" else (dict, b"}")
+    kind, last_byte = (list, b"]") if head[3] == b"[" else (dict, b"}")
     parts: list[Matrix] = []
     first = 1
     for piece in pieces(inner, last_byte):
@@ -116,7 +119,7 @@ def _decode_in_pieces(view: memoryview, features: int) -> Matrix | None:
             return None
         if set(map(type, rows)) != {kind}:
             return None
-        parts.append(_matrix(rows, first, features))
+        parts.append(decode_rows(rows, first, schema))
         first += len(rows)
     return stack(parts)
 
@@ -129,68 +132,4 @@ def _invalid(error: orjson.JSONDecodeError, body: Body) -> BadRequestError:
     )
 
 
-def _rows(document: Any) -> list[Any]:
-    """The rows of a document, at least one, each still to be checked."""
-    if isinstance(document, dict):
-        key = "instances" if "instances" in document else "features"
-        if key not in document:
-            raise BadRequestError(f'the object has no "instances" or "features"; send {_SHAPES}')
-        document = document[key]
-    if not isinstance(document, list):
-        raise BadRequestError(f"expected a list of rows, got {_describe(document)}; send {_SHAPES}")
-    if not document:
-        raise BadRequestError("the body has no rows; send at least one")
-    return document if isinstance(document[0], list | dict) else [document]
-
-
-def _matrix(rows: list[Any], first: int, features: int) -> Matrix:
-    """The matrix of rows of which the first has the number `first`, or the error."""
-    kinds = set(map(type, rows))
-    if dict in kinds:
-        rows = [_unwrap(row, number) for number, row in enumerate(rows, first)]
-        kinds = set(map(type, rows))
-    if kinds == {list} and set(map(len, rows)) == {features}:
-        plain = _CELLS.issuperset(map(type, chain.from_iterable(rows)))
-        matrix = to_float32(rows) if plain else None
-        if matrix is not None:
-            return matrix
-    values = [_row(row, f"row {number}", features) for number, row in enumerate(rows, first)]
-    return np.array(values, dtype=np.float32)
-
-
-def _unwrap(row: Any, number: int) -> Any:
-    if not isinstance(row, dict):
-        return row
-    if "features" not in row:
-        raise BadRequestError(f'row {number}: the object has no "features"')
-    return row["features"]
-
-
-def _row(row: Any, where: str, features: int) -> list[float]:
-    if not isinstance(row, list):
-        raise BadRequestError(f"{where}: expected a list of numbers, got {_describe(row)}")
-    if len(row) != features:
-        raise wrong_count(where, len(row), features)
-    return [_number(value, f"{where}, column {column}") for column, value in enumerate(row, 1)]
-
-
-def _number(value: Any, where: str) -> float:
-    """The cell's value, NaN if it is missing."""
-    if value is None or (isinstance(value, str) and value.lower() in _MISSING):
-        return NAN
-    if type(value) not in _CELLS:
-        raise not_a_number(where, _describe(value))
-    if abs(value) >= FLOAT32_OVERFLOW:
-        raise too_large(where, repr(value))
-    return float(value)
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, str):
-        return quote(value)
-    if isinstance(value, list):
-        return "a list"
-    return "an object" if isinstance(value, dict) else orjson.dumps(value).decode()
-
-
-register(Codec("application/json", decode, encode))
+register(Codec("application/json", decode, encode, aliases=("json",)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +73,7 @@ def decode(body: Body, content_type: str | None, schema: Schema) -> Matrix:
     if codec is None:  # not just the type's own name
         codec = _codecs.get(_media_type(content_type or "") or DEFAULT_CONTENT_TYPE)
     if codec is None or codec.decode is None:
-        readable = ", ".join(name for name, c in _codecs.items() if c.decode)
+        readable = ", ".join(_content_types(lambda codec: codec.decode))
         raise UnsupportedContentTypeError(
             f"content type {content_type!r:.80} is not supported; send one of: {readable}"
         )
@@ -86,7 +86,10 @@ def decode(body: Body, content_type: str | None, schema: Schema) -> Matrix:
 
 
 def encode(
-    predictions: NDArray[np.float32] | Outputs, accept: str | None, default: str = DEFAULT_ACCEPT
+    predictions: NDArray[np.float32] | Outputs,
+    accept: str | None,
+    default: str = DEFAULT_ACCEPT,
+    encoders: Mapping[str, Callable[[Outputs], bytes]] | None = None,
 ) -> Encoded:
     """Write predictions in the content type that the client likes best.
 
@@ -94,6 +97,7 @@ def encode(
         predictions: float32 array (rows,), or (rows, outputs); or several outputs with names.
         accept: the Accept header's value; None or blank means `default`.
         default: the content type to use when the client leaves the choice open.
+        encoders: for some content types what to write in place of the usual.
 
     Raises:
         NotAcceptableError: no codec writes a type that the client accepts.
@@ -107,7 +111,8 @@ def encode(
     if codec is None or codec.encode is None:  # a range, several types, or one that is unknown
         codec = _codecs[choose_accept(accept, default)]
     assert codec.encode is not None, "choose_accept names only what can be written"  # noqa: S101
-    body = codec.encode(predictions)
+    encode = encoders.get(codec.content_type, codec.encode) if encoders else codec.encode
+    body = encode(predictions)
     return Encoded(body, codec.content_type)
 
 
@@ -115,28 +120,39 @@ def choose_accept(accept: str | None, default: str = DEFAULT_ACCEPT) -> str:
     """The content type to answer with: the acceptable one of highest q.
 
     The most specific range that matches a type gives its q, as RFC 9110 has it. Equal q: the more
-    specific range wins, then the earlier one, then `default`. An entry with a malformed q is
-    ignored.
+    specific range wins, then the earlier one, then `default`, then text/csv. An entry with a
+    malformed q is ignored.
 
     Raises:
         NotAcceptableError: nothing that can be written is acceptable.
     """
-    writable = [name for name, c in _codecs.items() if c.encode]
     if accept is None or accept in ("", "*/*"):
         accept = default
-    if accept in writable:
-        return accept
+    if (codec := _codecs.get(accept)) and codec.encode:
+        return codec.content_type
     if not accept.strip(" ,\t"):
         accept = default
     ranges = _parse_accept(accept)
+    preferred = _media_type(default)
     # `max` keeps the first of equals.
-    writable.sort(key=lambda content_type: content_type != _media_type(default))
-    best = max(writable, key=lambda content_type: _preference(content_type, ranges))
+    names = sorted(
+        (name for name, codec in _codecs.items() if codec.encode),
+        key=lambda name: (
+            name != preferred,
+            name != "text/csv",
+            _codecs[name].content_type != name,
+        ),
+    )
+    best = max(names, key=lambda name: _preference(name, ranges))
     if _preference(best, ranges)[0] <= 0:
-        raise NotAcceptableError(
-            f"cannot answer with {accept!r:.80}; accept one of: {', '.join(sorted(writable))}"
-        )
-    return best
+        types = ", ".join(_content_types(lambda codec: codec.encode))
+        raise NotAcceptableError(f"cannot answer with {accept!r:.80}; accept one of: {types}")
+    return _codecs[best].content_type
+
+
+def _content_types(able: Callable[[Codec], object]) -> list[str]:
+    """The content types of the codecs that are `able`, without their other names."""
+    return sorted({codec.content_type for codec in _codecs.values() if able(codec)})
 
 
 def _media_type(header: str) -> str:

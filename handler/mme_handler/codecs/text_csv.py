@@ -1,31 +1,25 @@
-"""text/csv: one row of numbers per line, with an optional header.
+"""text/csv: one row per line, with an optional header.
 
 Nearly every body is digits and commas, which a JSON parser reads ten times faster than anything
-else here. Whatever it refuses (+1, .5, quotes, headers, mistakes) is read line by line by the slow
-path, which decides what is right and words the errors.
+else here. Whatever it refuses (+1, .5, quotes, categories, mistakes) is read line by line by
+`csv_lines`, which decides what is right and words the errors.
+
+A header (`csv_header`) that names the model's features gives their order. In a categorical column a
+text is the name of a category, even if it is NA or nan, and a number, quoted or not, is a code.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
+import re
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from mme_handler.codecs.chunks import CHUNK_BYTES, number_texts, pieces
-from mme_handler.codecs.matrix import (
-    FLOAT32_OVERFLOW,
-    NAN,
-    Matrix,
-    not_a_number,
-    quote,
-    stack,
-    to_float32,
-    too_large,
-    wrong_count,
-)
+from mme_handler.codecs.csv_header import header_names, header_order
+from mme_handler.codecs.csv_lines import decode_lines, make_layout
+from mme_handler.codecs.matrix import Matrix, stack, to_float32
 from mme_handler.codecs.output import Outputs, only_scores, rows
 from mme_handler.codecs.registry import Body, Codec, register
 from mme_handler.codecs.schema import Schema
@@ -34,8 +28,7 @@ from mme_handler.errors import BadRequestError
 # With no other bytes than these, commas and newlines, a JSON value can only be a number or null:
 # there is no bracket, no quote, and not the letters of true and false.
 _VALUE_BYTES = b"0123456789+-.eE \t\rnulaNA"
-_MISSING = frozenset({"", "nan", "na", "null"})
-_BOM = b"\xef\xbb\xbf"
+_QUOTED = re.compile(rb'"[^"]*"')
 
 
 def decode(body: Body, schema: Schema) -> Matrix:
@@ -47,29 +40,32 @@ def decode(body: Body, schema: Schema) -> Matrix:
     Raises:
         BadRequestError: names the line, and the column if it is about one.
     """
-    features = schema.features
     if len(body) <= CHUNK_BYTES:
-        matrix = _fast(bytes(body).rstrip(), b",", features)
+        matrix = _fast(bytes(body).rstrip(), b",", schema)
         if matrix is not None:
             return matrix
     view = memoryview(body)
-    separator = _separator(view, features)
+    separator = _separator(view, schema.features)
     view = _without_blank_end(view, separator)
+    layout, order = make_layout(separator, schema), None
     parts: list[Matrix] = []
     line = 1
     for piece in pieces(view, b"\n"):
         rows = piece.removesuffix(b"\n")
-        matrix = _fast(rows, separator, features)
+        matrix = _fast(rows, separator, schema)
         if matrix is None and line == 1:
             header, newline, rest = rows.partition(b"\n")
-            if _is_header(header, separator, features):
+            names = header_names(header, separator, schema)
+            if names is not None:
+                order = header_order(names, schema)
+                layout = make_layout(separator, schema, order)
                 line, rows = 2, rest
                 if not newline:
                     continue
-                matrix = _fast(rows, separator, features)
+                matrix = _fast(rows, separator, schema)
         if matrix is None:
-            matrix = _slow(rows, line, separator, features)
-        parts.append(matrix)
+            matrix = decode_lines(rows, line, layout)
+        parts.append(matrix if order is None else np.take(matrix, order, axis=1))
         line += len(matrix)
     if not parts:
         raise BadRequestError("the body has no rows; send at least one")
@@ -136,11 +132,16 @@ def _separator(view: memoryview, features: int) -> bytes:
     if features == 1:
         return b","  # nothing to separate: a tab is only white space
     first_line = bytes(view[:CHUNK_BYTES]).partition(b"\n")[0]
+    if b'"' in first_line:
+        first_line = _QUOTED.sub(b"", first_line)
     return next((s for s in (b",", b";", b"\t") if s in first_line), b",")
 
 
-def _fast(rows: bytes, separator: bytes, features: int) -> Matrix | None:
+def _fast(rows: bytes, separator: bytes, schema: Schema) -> Matrix | None:
     """The matrix if the rows make up a JSON list of numbers; else None."""
+    features = schema.features
+    if schema.categories and (b"n" in rows or b"N" in rows):
+        return None  # a category may be called NA
     if separator != b",":
         if b"," in rows:
             return None
@@ -173,82 +174,4 @@ def _missing_as_null(text: bytes) -> bytes:
     return text.replace(b"[,", b"[null,").replace(b",]", b",null]")
 
 
-def _slow(rows: bytes, first: int, separator: bytes, features: int) -> Matrix:
-    """The matrix of rows of which the first is line `first`, or the error that says why not."""
-    try:
-        text = rows.decode()
-    except UnicodeDecodeError as error:
-        line = first + rows.count(b"\n", 0, error.start)
-        raise BadRequestError(f"line {line}: the body is not valid UTF-8") from None
-    if first == 1:
-        text = text.removeprefix("\ufeff")
-    values = [
-        _row(line, number, separator.decode(), features)
-        for number, line in enumerate(text.split("\n"), first)
-    ]
-    return np.array(values, dtype=np.float32)
-
-
-def _row(line: str, number: int, separator: str, features: int) -> list[float]:
-    got = line.count(separator) + 1
-    if got != features:
-        if not line.strip():
-            raise BadRequestError(f"line {number} is blank")
-        raise wrong_count(f"line {number}", got, features)
-    cells = line.split(separator)
-    if line.isascii() and "_" not in line:
-        with contextlib.suppress(ValueError):
-            values = [float(cell) for cell in cells]
-            if sum(map(abs, values)) < FLOAT32_OVERFLOW:  # false if one is NaN
-                return values
-    return [_number(cell, number, column) for column, cell in enumerate(cells, 1)]
-
-
-def _number(cell: str, line: int, column: int) -> float:
-    """The cell's value, NaN if it is missing."""
-    text = cell.strip()
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        text = text[1:-1].strip()
-    value = _parse(text)
-    if value is None:
-        raise not_a_number(f"line {line}, column {column}", quote(text))
-    if abs(value) >= FLOAT32_OVERFLOW:
-        raise too_large(f"line {line}, column {column}", quote(text))
-    return value
-
-
-def _parse(text: str) -> float | None:
-    """The number, NaN if it is missing, None if it is something else."""
-    if text.lower() in _MISSING:
-        return NAN
-    # `float` also takes 1_000 and the digits of other scripts.
-    if "_" in text or not text.isascii():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _is_header(line: bytes, separator: bytes, features: int) -> bool:
-    """Whether the line has text in it and no number."""
-    mark = separator.decode()
-    try:
-        text = line.removeprefix(_BOM).decode()
-        if '"' in text:  # a quoted name may hold the separator
-            cells = next(csv.reader([text.rstrip("\r")], delimiter=mark, skipinitialspace=True))
-        elif text.count(mark) + 1 == features:
-            cells = text.split(mark)
-        else:
-            return False
-    except (UnicodeDecodeError, csv.Error):
-        return False
-    if len(cells) != features:
-        return False
-    cells = [cell.strip() for cell in cells]
-    return any(_parse(cell) is None for cell in cells) and all(
-        _parse(cell) is None or cell.lower() in _MISSING for cell in cells
-    )
-
-
-register(Codec("text/csv", decode, encode))
+register(Codec("text/csv", decode, encode, aliases=("csv",)))

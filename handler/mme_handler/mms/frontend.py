@@ -19,6 +19,9 @@ LAUNCHES = "launches"
 ALIVE = "alive"
 """FIFO that ends for every launcher when the server is gone."""
 
+SINGLE_MODEL = "model"
+"""Name of the model where there is only one."""
+
 _SHELL = "/bin/sh"
 
 HTTP_THREADS = min(max(os.cpu_count() or 1, 2), 8)
@@ -51,8 +54,11 @@ def find_jar() -> Path:
     return Path(spec.submodule_search_locations[0]) / "frontend" / "model-server.jar"
 
 
-def prepare(run: Path, settings: Settings, json_logs: bool) -> None:
-    """Write into the run directory all that MMS and the launchers look for."""
+def prepare(run: Path, settings: Settings, json_logs: bool, gate: str) -> None:
+    """Write into the run directory all that MMS and the launchers look for.
+
+    `gate` is the address of `hold.Hold.gate`.
+    """
     for name in (LAUNCHES, ALIVE):
         os.mkfifo(run / name, 0o600)
     home = run / "home" / "mms"
@@ -60,7 +66,7 @@ def prepare(run: Path, settings: Settings, json_logs: bool) -> None:
     launcher = files("mme_handler.mms").joinpath("launcher.sh").read_text()
     (home / "model_service_worker.py").write_text(f"server={os.getpid()}\n{launcher}")
     (home / "metrics" / "metric_collector.py").write_text("while read -r _; do :; done\n")
-    (run / "mms.properties").write_text(_properties(run, settings))
+    (run / "mms.properties").write_text(_properties(run, settings, gate))
     (run / "log4j2.xml").write_text(_log_configuration(run, json_logs))
 
 
@@ -99,13 +105,14 @@ def command(run: Path, heap: int) -> list[str]:
     ]
 
 
-def _properties(run: Path, settings: Settings) -> str:
+def _properties(run: Path, settings: Settings, gate: str) -> str:
     address = f"http://{settings.address}:{settings.port}"
     properties = {
         # One address for both, and MMS opens one port for inference and management.
         "inference_address": address,
         "management_address": address,
-        "model_store": _model_store(run, settings.models),
+        "model_store": _model_store(run, Path("/") if settings.single_model else settings.models),
+        "load_models": _startup_models(settings, gate),
         "default_service_handler": "mme_handler",
         "default_workers_per_model": settings.workers_per_model,
         # MMS's own limit comes after ours: the process that hangs is ended first, and says so.
@@ -125,6 +132,18 @@ def _properties(run: Path, settings: Settings) -> str:
         "preload_model": "false",
     }
     return "".join(f"{name}={value}\n" for name, value in properties.items())
+
+
+def _startup_models(settings: Settings, gate: str) -> str:
+    """The one model, if there is one, and what keeps MMS from opening its port before it is loaded.
+
+    MMS does not wait for the models that it starts with: its ``/ping`` answers 200 meanwhile. But
+    it reads them one after the other before it opens its port, and one whose address is ours ends
+    only when we answer, with 404; MMS then goes on without it.
+    """
+    if settings.single_model is None:
+        return ""
+    return f"{SINGLE_MODEL}={settings.single_model.resolve()},gate={gate}"
 
 
 def _model_store(run: Path, models: Path) -> Path:
@@ -176,6 +195,9 @@ def _log_configuration(run: Path, json_logs: bool) -> str:
   <Loggers>
     <Logger name="com.amazonaws.ml.mms.wlm.WorkerLifeCycle" level="warn" additivity="false">
       <AppenderRef ref="absorb"/>
+    </Logger>
+    <Logger name="com.amazonaws.ml.mms.ModelServer" level="warn">
+      <RegexFilter regex="Failed to load model: http.*/gate" onMatch="DENY" onMismatch="NEUTRAL"/>
     </Logger>
     <Logger name="ACCESS_LOG" level="off"/>
     <Logger name="MMS_METRICS" level="off"/>

@@ -8,6 +8,8 @@ An HTTP thread of MMS is held by what MMS itself does on that thread: it downloa
 ``url`` is an HTTP address. The address is one of ours, which answers 404 when the moment is over;
 MMS then registers nothing. A held thread takes no second request, so as many downloads as there are
 threads means that every one of them is held.
+
+In the same way MMS is kept from opening its port until the model that it starts with is loaded.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ log = get_logger(__name__)
 
 _AGAIN_AFTER: Final = 0.02  # seconds for a download to come; two requests may share a thread
 _GIVE_UP_AFTER: Final = 1.0  # seconds; a late 409 is better than a server that stands still
+_GATE: Final = "/gate"
 _NOT_FOUND: Final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -38,6 +41,7 @@ class Hold:
         self._held = 0
         self._arrival = asyncio.Event()
         self._release = asyncio.Event()
+        self._opened = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._requests: set[asyncio.Task[None]] = set()
 
@@ -45,9 +49,20 @@ class Hold:
         """Open the address that MMS is sent to."""
         self._server = await asyncio.start_server(self._on_download, "127.0.0.1", 0)
 
+    @property
+    def gate(self) -> str:
+        """Address whose download ends when the gate is opened."""
+        host, port = self._address()
+        return f"http://{host}:{port}{_GATE}"
+
+    def open_gate(self) -> None:
+        """Let MMS go on with its start."""
+        self._opened.set()
+
     def close(self) -> None:
         """Close that address; whatever is held goes on."""
         self._release.set()
+        self._opened.set()
         if self._server is not None:
             self._server.close()
         for request in self._requests:
@@ -109,7 +124,10 @@ class Hold:
     ) -> None:
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
             request = await reader.readuntil(b"\r\n\r\n")
-            if request.split(b" ", 2)[1] == b"/%d" % self._number:
+            path = request.split(b" ", 2)[1]
+            if path == _GATE.encode():
+                await self._opened.wait()
+            elif path == b"/%d" % self._number:
                 self._held += 1
                 self._arrival.set()
                 await self._release.wait()

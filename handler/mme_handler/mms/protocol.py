@@ -9,6 +9,7 @@ connection and waits for its reply.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -139,15 +140,17 @@ def load_reply(status: int, message: str) -> bytes:
     return _INT.pack(status) + _string(message) + _END
 
 
-def invoke_reply(
-    request_id: str, status: int, phrase: str, content_type: str, body: bytes
-) -> bytes:
+Prediction = tuple[str, int, str, str, bytes, Mapping[str, str]]
+"""The answer to one invocation: request id, status, phrase, content type, body, more headers."""
+
+
+def invoke_reply(prediction: Prediction) -> bytes:
     """The answer to one invocation."""
-    return b"".join((_HEAD, _prediction(request_id, status, phrase, content_type, body), _END))
+    return b"".join((_HEAD, _prediction(*prediction), _END))
 
 
-def batch_reply(predictions: list[tuple[str, int, str, str, bytes]]) -> bytes:
-    """The answer to several invocations that came in one message, each as in `invoke_reply`."""
+def batch_reply(predictions: list[Prediction]) -> bytes:
+    """The answer to several invocations that came in one message."""
     return b"".join((_HEAD, *(_prediction(*prediction) for prediction in predictions), _END))
 
 
@@ -157,15 +160,30 @@ def batch_reply(predictions: list[tuple[str, int, str, str, bytes]]) -> bytes:
 _HEAD: Final = _INT.pack(200) + _INT.pack(0)
 
 
-def _prediction(request_id: str, status: int, phrase: str, content_type: str, body: bytes) -> bytes:
+def _prediction(
+    request_id: str,
+    status: int,
+    phrase: str,
+    content_type: str,
+    body: bytes,
+    headers: Mapping[str, str],
+) -> bytes:
     head = _prediction_head(status, phrase, content_type)
-    return b"".join((_string(request_id), head, _INT.pack(len(body)), body))
+    more = _headers(headers) if headers else _NO_HEADERS
+    return b"".join((_string(request_id), head, more, _INT.pack(len(body)), body))
+
+
+_NO_HEADERS: Final = _INT.pack(0)
+
+
+def _headers(headers: Mapping[str, str]) -> bytes:
+    pairs = (_string(name) + _string(value) for name, value in headers.items())
+    return _INT.pack(len(headers)) + b"".join(pairs)
 
 
 @lru_cache(maxsize=1000)
 def _prediction_head(status: int, phrase: str, content_type: str) -> bytes:
-    no_headers = _INT.pack(0)
-    return _string(content_type) + _INT.pack(status) + _string(phrase) + no_headers
+    return _string(content_type) + _INT.pack(status) + _string(phrase)
 
 
 def _string(value: str) -> bytes:

@@ -15,6 +15,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -80,17 +81,19 @@ class Rendezvous:
         self._run = run
         self._pool = pool
         self._hold = hold
+        self._loop = asyncio.get_running_loop()
         self.launches: dict[str, Launch] = {}  # by socket path: a name may be used again at once
         self._unconnected: set[Launch] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         # Opened for reading and writing, so that no open blocks and no reader meets the end while
         # this process lives.
         self._announcements = os.open(run / LAUNCHES, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.on_load: Callable[[MmeError | None], None] = lambda _: None
+        """Told of each load: what it failed with, or None."""
         self._alive = os.open(run / ALIVE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def start(self) -> None:
         """Begin to listen on the running event loop."""
-        self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._announcements, self._on_announcements)
         self._spawn(self._watch())
 
@@ -197,11 +200,13 @@ class Rendezvous:
             try:
                 pid = await self._pool.load(launch, connection)
             except MmeError as error:
+                self.on_load(error)
                 await self._refuse(launch, connection, error)
                 return
             launch.loaded = True
             reply = protocol.load_reply(200, f"{protocol.LOADED_MESSAGE}{pid}")
             await self._loop.sock_sendall(connection, reply)
+        self.on_load(None)
         self._loop.call_later(_STREAM_FILES_AFTER, self._remove_stream_files, launch)
 
     async def _read_load(self, connection: socket.socket) -> protocol.LoadRequest:

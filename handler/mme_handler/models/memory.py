@@ -42,6 +42,7 @@ class _Charge:
     format: str
     size: int
     copies: int
+    stated: int | None = None
     loading: bool = True
 
     @property
@@ -92,6 +93,7 @@ class Budget:
         self._sizes = dict.fromkeys(_FACTORS, 0)
         self._large: Counter[int] = Counter()  # transients above the smallest, of all models
         self._loading = 0  # transients of the models that are being loaded
+        self._stated = 0  # of the models that say themselves what they take
 
     def set_base(self, base: int) -> None:
         """Set the bytes that the server takes with no model loaded."""
@@ -102,13 +104,21 @@ class Budget:
         """Bytes charged: the server itself and every model."""
         fixed = sum(self._fixed[home].value * count for home, count in self._counts.items())
         sizes = sum(self._factor[format_].value * size for format_, size in self._sizes.items())
-        return self.base + self._more_transient(self._loading) + int(fixed + sizes)
+        return self.base + self._more_transient(self._loading) + self._stated + int(fixed + sizes)
 
     def estimate(self, home: Home, format_: str, size: int) -> int:
         """Bytes that a model is charged with."""
         return int(self._fixed[home].value + self._factor[format_].value * size)
 
-    def admit(self, key: object, home: Home, format_: str, size: int, copies: int = 1) -> None:
+    def admit(
+        self,
+        key: object,
+        home: Home,
+        format_: str,
+        size: int,
+        copies: int = 1,
+        stated: int | None = None,
+    ) -> None:
         """Charge a model that is about to be loaded.
 
         Args:
@@ -117,11 +127,12 @@ class Budget:
             format_: of its files, ``ubj`` or ``json``.
             size: of its files, in bytes.
             copies: how often it is loaded, once for each worker that MMS has for it.
+            stated: bytes that the model's own settings say it takes, in place of the estimate.
 
         Raises:
             OutOfMemoryError: there is no room; nothing is charged.
         """
-        needed = copies * self.estimate(home, format_, size)
+        needed = copies * (self.estimate(home, format_, size) if stated is None else stated)
         loading = self._loading + _transient(format_, size)
         needed += self._more_transient(loading) - self._more_transient(self._loading)
         used = max(self.used, self._measure())
@@ -131,9 +142,8 @@ class Budget:
                 f"{megabytes(max(self.limit - used, 0))} of {megabytes(self.limit)} are free; "
                 "unload another model first"
             )
-        charge = self._charges[key] = _Charge(home, format_, size, copies)
-        self._counts[home] += copies
-        self._sizes[format_] += copies * size
+        charge = self._charges[key] = _Charge(home, format_, size, copies, stated)
+        self._count(charge, copies)
         self._loading += charge.transient
         if charge.transient > _SMALLEST_TRANSIENT:
             self._large[charge.transient] += 1
@@ -146,6 +156,8 @@ class Budget:
         self._settle(charge)
         if taken is None or self.used - self.base > _NEAR * (self.limit - self.base):
             return
+        if charge.stated is not None:
+            return  # counted apart from the others
         if charge.home == "isolated":
             own = self._factor[charge.format].value * charge.size
             self._fixed["isolated"].learn(taken - own, 1)
@@ -157,8 +169,7 @@ class Budget:
         charge = self._charges.pop(key, None)
         if charge is not None:
             self._settle(charge)
-            self._counts[charge.home] -= charge.copies
-            self._sizes[charge.format] -= charge.copies * charge.size
+            self._count(charge, -charge.copies)
             if charge.transient > _SMALLEST_TRANSIENT:
                 self._large[charge.transient] -= 1
                 self._large += Counter()  # drops what has come to zero
@@ -171,7 +182,16 @@ class Budget:
         charge = self._charges.get(key)
         if charge is None:
             return 0
+        if charge.stated is not None:
+            return charge.copies * charge.stated
         return charge.copies * self.estimate(charge.home, charge.format, charge.size)
+
+    def _count(self, charge: _Charge, copies: int) -> None:
+        if charge.stated is None:
+            self._counts[charge.home] += copies
+            self._sizes[charge.format] += copies * charge.size
+        else:
+            self._stated += copies * charge.stated
 
     def _more_transient(self, loading: int) -> int:
         """Bytes kept for reading files besides those in `base`, with `loading` bytes in use."""

@@ -11,8 +11,10 @@ import contextlib
 import ctypes
 import math
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import xgboost as xgb
@@ -21,11 +23,18 @@ from xgboost.libpath import find_lib_path
 
 from mme_handler.errors import BadRequestError, ModelError, OutOfMemoryError, is_out_of_memory
 from mme_handler.models.booster import LoadedBooster, first_line
+from mme_handler.models.outputs import Kind
 
-_ALL_TREES = (
-    b'{"type":0,"training":false,"iteration_begin":0,"iteration_end":0,'
+_CONFIG = (
+    b'{"type":0,"training":false,"iteration_begin":0,"iteration_end":%d,'
     b'"missing":NaN,"strict_shape":false,"cache_id":0}'
 )
+_EXPLAIN: dict[Kind, dict[str, bool]] = {
+    "margin": {"output_margin": True},
+    "leaf": {"pred_leaf": True},
+    "contributions": {"pred_contribs": True},
+    "interactions": {"pred_interactions": True},
+}
 
 # libxgboost keeps the last result of each model in each thread, and frees it only when that
 # thread ends or is the one that frees the model. Larger answers get a thread of their own.
@@ -103,15 +112,33 @@ def _workspace() -> _Workspace:
 
 
 class Predictor:
-    """Predicts with all trees of one model; any number of threads may call it at once."""
+    """Predicts with one model; any number of threads may call it at once.
 
-    def __init__(self, loaded: LoadedBooster) -> None:
+    Args:
+        loaded: the model.
+        rounds: how many boosting rounds are used, from the first; 0 for all, as `Booster.predict`.
+        batch_size: rows that XGBoost is given at a time; None for any number.
+        device: where the booster is set to predict.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedBooster,
+        rounds: int = 0,
+        batch_size: int | None = None,
+        device: Literal["cpu", "cuda"] = "cpu",
+    ) -> None:
         info = loaded.info
         self.features = info.features
+        self.objective, self.classes = info.objective, info.classes
+        self.columns = info.feature_names or tuple(f"f{n}" for n in range(info.features))
+        self._rounds = rounds
+        self._config = _CONFIG % rounds
+        self._batch_size = batch_size
         self._booster = loaded.booster
         self._handle = loaded.booster.handle
         # The C call refuses gblinear, and rounds dart otherwise than Booster.predict does.
-        self._dense = info.booster == "gbtree" and not info.categorical
+        self._dense = info.booster == "gbtree" and not info.categorical and device == "cpu"
         self._feature_types = list(info.feature_types or ()) if info.categorical else None
         # XGBoost does not promise that gblinear may predict in several threads.
         self._turn: contextlib.AbstractContextManager[object] = (
@@ -139,12 +166,47 @@ class Predictor:
                 return self._predict_dense(matrix)
             if not rows:
                 return np.empty(0, np.float32)  # XGBoost's answer, without its warning.
+            if self._batch_size and rows > self._batch_size and base_margin is None:
+                return self._in_batches(self.predict, matrix, self._batch_size)
             if rows <= _MAX_ROWS_HERE:
                 return self._answer(matrix, base_margin)
             with ThreadPoolExecutor(1) as own:
                 return own.submit(self._answer, matrix, base_margin).result()
         except (xgb.core.XGBoostError, MemoryError) as error:
             raise _translate(error) from error
+
+    def explain(self, features: NDArray[np.float32], kind: Kind) -> NDArray[np.float32]:
+        """Return another kind of prediction than the plain one, as `Booster.predict` does.
+
+        Of `rows` rows: margins (rows,) or (rows, outputs), leaf indices (rows, trees), SHAP
+        contributions (rows, [outputs,] columns + 1), or SHAP interactions (rows, [outputs,]
+        columns + 1, columns + 1), where the last column is the bias.
+
+        Raises BadRequestError also when the model has no such prediction.
+        """
+        matrix = np.ascontiguousarray(features, np.float32)
+        self._check_input(matrix, None)
+        if self._batch_size and len(matrix) > self._batch_size:
+            return self._in_batches(lambda part: self.explain(part, kind), matrix, self._batch_size)
+        try:
+            # A thread of its own: with it goes what libxgboost would keep of a large result.
+            with ThreadPoolExecutor(1) as own:
+                return own.submit(self._predict_dmatrix, matrix, None, **_EXPLAIN[kind]).result()
+        except MemoryError as error:
+            raise _translate(error) from error
+        except xgb.core.XGBoostError as error:
+            if is_out_of_memory(error):
+                raise _translate(error) from error
+            raise BadRequestError(f"This model has no {kind}: {first_line(error)}") from error
+
+    def _in_batches(
+        self,
+        function: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        matrix: NDArray[np.float32],
+        size: int,
+    ) -> NDArray[np.float32]:
+        starts = range(0, len(matrix), size)
+        return np.concatenate([function(matrix[start : start + size]) for start in starts])
 
     def warm(self) -> None:
         """Predict one row of missing values: what the first prediction sets up is then done.
@@ -179,7 +241,9 @@ class Predictor:
     def _predict_dense(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         workspace = _workspace()
         array = workspace.row(matrix) if len(matrix) == 1 else _array_interface(matrix)
-        if workspace.predict(self._handle, array, _ALL_TREES, workspace.proxy, *workspace.results):
+        if workspace.predict(
+            self._handle, array, self._config, workspace.proxy, *workspace.results
+        ):
             raise _error(workspace.library)
         shape = workspace.shape[: workspace.dimensions.value]
         # The values belong to the booster, and its next prediction in this thread changes them.
@@ -188,7 +252,10 @@ class Predictor:
         return result if len(shape) == 1 else result.reshape(shape)
 
     def _predict_dmatrix(
-        self, matrix: NDArray[np.float32], base_margin: NDArray[np.float32] | None
+        self,
+        matrix: NDArray[np.float32],
+        base_margin: NDArray[np.float32] | None,
+        **kind: bool,
     ) -> NDArray[np.float32]:
         with self._turn:
             data = xgb.DMatrix(
@@ -198,8 +265,10 @@ class Predictor:
                 enable_categorical=self._feature_types is not None,
                 nthread=1,
             )
-            # The columns were counted above, and a request has no names to compare.
-            values: NDArray[np.float32] = self._booster.predict(data, validate_features=False)
+            # The columns were put in the model's order before.
+            values: NDArray[np.float32] = self._booster.predict(
+                data, validate_features=False, iteration_range=(0, self._rounds), **kind
+            )
             return values
 
 

@@ -22,12 +22,14 @@ from typing import Any
 
 from sagemaker_inference.errors import BaseInferenceToolkitError
 
+from mme_handler import user_output
 from mme_handler.logs import get_logger
 from mme_handler.mms import protocol
 from mme_handler.models.archive import CODE_DIRECTORY
+from mme_handler.options import Options
 from mme_handler.workers.channel import Channel, Message
 from mme_handler.workers.descendants import kill_descendants
-from mme_handler.workers.serving import Options, ServedModel
+from mme_handler.workers.serving import ServedModel
 from mme_handler.workers.shared import failure, read_message, success, unexpected
 
 log = get_logger(__name__)
@@ -63,9 +65,10 @@ class Worker:
 
     def run(self) -> None:
         """Load, serve, and end with the connection."""
-        model = self._load()
-        if model is not None:
-            self._serve(model)
+        with user_output.to_log(self._message["model"]):
+            model = self._load()
+            if model is not None:
+                self._serve(model)
         sys.stdout.flush()
         sys.stderr.flush()
         # What the model's code has started must not outlive it.
@@ -78,14 +81,13 @@ class Worker:
         started = time.perf_counter()
         before = _private_memory()
         try:
-            _enter(Path(path), self._options.memory_limit)
-            with self._time_limit():
+            _enter(Path(path), self._options.memory_limit, self._options.script)
+            with self._time_limit(self._options.model_timeout):
                 model = ServedModel.load(name, path, self._options)
-        except BaseInferenceToolkitError as error:
-            self._server.send(failure(key, error))
-            return None
         except BaseException as error:
-            self._server.send(failure(key, unexpected(error)))
+            known = error if isinstance(error, BaseInferenceToolkitError) else unexpected(error)
+            user_output.finish()  # the server ends this process when it hears of the failure
+            self._server.send(failure(key, known))
             return None
         self._socket.setblocking(True)
         taken = max(_private_memory() - before, 0)
@@ -117,7 +119,7 @@ class Worker:
         requests = read_message(self._socket, bytearray())
         if requests is None or isinstance(requests, protocol.LoadRequest):
             return None
-        with self._time_limit():
+        with self._time_limit(model.timeout):
             reply, status = model.reply(requests)
         self._socket.sendall(reply)
         self._answered += 1
@@ -129,13 +131,13 @@ class Worker:
         self._server.send({**message, "invocations": counts}, *descriptors)
 
     @contextlib.contextmanager
-    def _time_limit(self) -> Any:
+    def _time_limit(self, seconds: float) -> Any:
         """End the process when the block takes too long.
 
         A thread in C does it, so it works when the model's code never returns to Python; it writes
         where each Python thread stood.
         """
-        faulthandler.dump_traceback_later(self._options.model_timeout, exit=True)
+        faulthandler.dump_traceback_later(seconds, exit=True)
         try:
             yield
         finally:
@@ -147,11 +149,14 @@ class Worker:
         self._server.send({"event": "report", "tag": tag, "busy": 0, "answered": self._answered})
 
 
-def _enter(directory: Path, memory_limit: int) -> None:
+def _enter(directory: Path, memory_limit: int, script: str | None) -> None:
     """Make the archive this process's place: working directory, module path, memory limit."""
     os.chdir(directory)
     code = directory / CODE_DIRECTORY
-    sys.path[:0] = [str(path) for path in (code, code / "lib", directory) if path.is_dir()]
+    places = [code, code / "lib", directory]
+    if script:
+        places.append(Path(script).parent)
+    sys.path[:0] = [str(path) for path in places if path.is_dir()]
     sys.dont_write_bytecode = True  # the archive's directory is not ours to write to
     # Counts what the process may allocate from here on, not what it shares with the zygote.
     limit = _data_memory() + memory_limit

@@ -17,17 +17,20 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from mme_handler.errors import MmeError, ModelLoadError
 from mme_handler.logs import get_logger
 from mme_handler.metrics import ServerMetrics
 from mme_handler.mms.rendezvous import Launch
-from mme_handler.models.archive import Archive, fingerprint, inspect
+from mme_handler.models import settings as model_settings
+from mme_handler.models.archive import Archive, fingerprint
 from mme_handler.models.memory import Budget
 from mme_handler.models.memory import Home as Kind
+from mme_handler.options import Options
 from mme_handler.settings import Settings
 from mme_handler.workers.channel import Channel, Message
 from mme_handler.workers.homes import HomeEndedError, HomeProcess, Loaded, Zygote, describe_exit
@@ -58,12 +61,19 @@ class Pool:
     """
 
     def __init__(
-        self, settings: Settings, budget: Budget, zygote: Zygote, metrics: ServerMetrics
+        self,
+        settings: Settings,
+        budget: Budget,
+        zygote: Zygote,
+        metrics: ServerMetrics,
+        run: Path,
     ) -> None:
         self._settings = settings
         self._budget = budget
         self._zygote = zygote
         self._metrics = metrics
+        limit = settings.model_memory_limit or budget.limit // 4
+        self._options = Options.from_settings(settings, limit, run)
         self._hosts: set[HomeProcess] = set()
         self._isolated: set[HomeProcess] = set()
         self._served: dict[int, _Served] = {}
@@ -114,9 +124,10 @@ class Pool:
         """
         started, reload = time.perf_counter(), launch.loaded
         try:
-            archive = inspect(launch.path)
+            archive = self._options.inspect(launch.path)
+            stated = model_settings.read(launch.path).memory
             kind = self._kind(archive)
-            self._admit(launch, kind, archive)
+            self._admit(launch, kind, archive, stated)
             loaded = await self._load(launch, connection, kind, archive)
         except MmeError as error:
             if not launch.loaded:
@@ -192,21 +203,21 @@ class Pool:
             await asyncio.sleep(quiet / 10)
 
     def _kind(self, archive: Archive) -> Kind:
-        if archive.script or self._settings.isolation == "process":
+        if archive.needs_own_process or self._settings.isolation == "process":
             return "isolated"
         if self._culprits and fingerprint(archive) in self._culprits:
             return "isolated"
         return "shared"
 
-    def _admit(self, launch: Launch, kind: Kind, archive: Archive) -> None:
+    def _admit(self, launch: Launch, kind: Kind, archive: Archive, stated: int | None) -> None:
         if launch in self._budget:  # loaded before, or another of its workers
             return
         copies = self._settings.workers_per_model
         try:
-            self._budget.admit(launch, kind, archive.format, archive.size, copies)
+            self._budget.admit(launch, kind, archive.format, archive.size, copies, stated)
         except MmeError:
             self.sweep()
-            self._budget.admit(launch, kind, archive.format, archive.size, copies)
+            self._budget.admit(launch, kind, archive.format, archive.size, copies, stated)
 
     async def _load(
         self, launch: Launch, connection: socket.socket, kind: Kind, archive: Archive
@@ -272,22 +283,11 @@ class Pool:
         home = HomeProcess(kind, channel, self._on_home_ended, lambda *_: None)
         home.message = partial(self._on_message, home)
         with far:
-            home.pid = await self._zygote.fork(kind, self._options(), far)
+            home.pid = await self._zygote.fork(kind, asdict(self._options), far)
         home.start()
         if kind == "isolated":
             self._isolated.add(home)
         return home
-
-    def _options(self) -> dict[str, object]:
-        settings = self._settings
-        limit = settings.model_memory_limit or self._budget.limit // 4
-        return {
-            "default_accept": settings.default_accept,
-            "max_payload": settings.max_payload,
-            "model_timeout": settings.model_timeout,
-            "log_requests": settings.log_requests,
-            "memory_limit": limit,
-        }
 
     def _on_message(self, home: HomeProcess, message: Message, descriptors: list[int]) -> None:
         match message["event"]:

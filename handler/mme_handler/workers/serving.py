@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from sagemaker_inference.errors import BaseInferenceToolkitError
@@ -26,28 +25,15 @@ from mme_handler.logs import get_logger
 from mme_handler.metrics import Invocations
 from mme_handler.mms import protocol
 from mme_handler.mms.protocol import InvokeRequest
-from mme_handler.models.archive import Archive, inspect
+from mme_handler.mms_service import Answer
+from mme_handler.models.archive import Archive
+from mme_handler.options import Options
+from mme_handler.user_code import where
 
 log = get_logger(__name__)
 
 _TARGET_MODEL: Final = "x-amzn-sagemaker-target-model"
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the server tells a worker when it is forked."""
-
-    default_accept: str
-    max_payload: int
-    model_timeout: float
-    log_requests: bool
-    memory_limit: int
-
-    @classmethod
-    def of(cls, message: Mapping[str, Any]) -> Options:
-        """The options in a message of the server."""
-        return cls(**message)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,33 +52,43 @@ class ServedModel:
         Raises:
             MmeError: it cannot be loaded; `OutOfMemoryError` when there is no room for it.
         """
-        return cls(name, _load(name, inspect(Path(directory)), options), options)
+        return cls(name, _load(name, options.inspect(Path(directory)), options), options)
 
     def reply(self, requests: list[InvokeRequest]) -> tuple[bytes, int]:
         """The reply to MMS's message, and the gravest status in it."""
         if len(requests) == 1:
             prediction = self._answer(requests[0])
-            return protocol.invoke_reply(*prediction), prediction[1]
+            return protocol.invoke_reply(prediction), prediction[1]
         predictions = [self._answer(request) for request in requests]
         return protocol.batch_reply(predictions), max(status for _, status, *_ in predictions)
 
-    def _answer(self, request: InvokeRequest) -> tuple[str, int, str, str, bytes]:
+    @property
+    def timeout(self) -> float:
+        """Seconds that an invocation may take."""
+        return self.handler.settings.timeout or self.options.model_timeout
+
+    def _answer(self, request: InvokeRequest) -> protocol.Prediction:
         started = time.perf_counter()
         headers = request.headers
         accept = headers.get("accept")
         try:
-            encoded = self.handler.answer(request.body, request.content_type, accept, headers)
+            encoded = self.handler.answer(
+                request.body, request.content_type, accept, headers, request.request_id
+            )
             self._check_size(encoded)
-            status, phrase = 200, "OK"
+            status, phrase, more = 200, "OK", {}
+            if type(encoded) is Answer:  # of a service of the model's own
+                status, phrase, more = encoded.status, encoded.phrase, encoded.headers
         except Exception as error:
             status, phrase, encoded = self._failure(request, error)
+            more = {}
         seconds = time.perf_counter() - started
         self.invocations.record(status, seconds, len(request.body), len(encoded.body))
         if status == 200 and self.options.log_requests:
             log.info("invoked", **self._identify(request), milliseconds=round(seconds * 1e3, 3))
-        return request.request_id, status, phrase, encoded.content_type, encoded.body
+        return request.request_id, status, phrase, encoded.content_type, encoded.body, more
 
-    def _check_size(self, encoded: Encoded) -> None:
+    def _check_size(self, encoded: Encoded | Answer) -> None:
         if len(encoded.body) > self.options.max_payload:
             raise ResponseTooLargeError(
                 f"the answer has {len(encoded.body):,} bytes and at most "
@@ -103,6 +99,8 @@ class ServedModel:
         known = _as_known(error)
         status, reason = int(known.status_code), str(known.message)
         fields = {**self._identify(request), "status": status, "reason": reason}
+        if place := where(error, self.handler.directory):
+            fields["place"] = place
         if status >= 500:
             log.error("invocation failed", **fields, exc_info=error)
         else:
@@ -120,7 +118,7 @@ class ServedModel:
 
 def _load(name: str, archive: Archive, options: Options) -> Handler:
     try:
-        return Handler(name, archive, options.default_accept)
+        return Handler(name, archive, options)
     except BaseInferenceToolkitError:
         raise
     except Exception as error:

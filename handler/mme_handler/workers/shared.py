@@ -25,8 +25,9 @@ from mme_handler.errors import ModelLoadError
 from mme_handler.logs import get_logger
 from mme_handler.mms import protocol
 from mme_handler.models.release import heap_size, trim_memory
+from mme_handler.options import Options
 from mme_handler.workers.channel import Channel, Message
-from mme_handler.workers.serving import Options, ServedModel
+from mme_handler.workers.serving import ServedModel
 
 log = get_logger(__name__)
 
@@ -224,7 +225,7 @@ def read_message(
 
 def success(key: int, model: ServedModel, seconds: float, taken: int | None) -> Message:
     """The message that a model is loaded; `taken` is the bytes that it was seen to take."""
-    info = model.handler.booster.info if model.handler.booster else None
+    info = model.handler.info
     return {
         "event": "loaded",
         "key": key,

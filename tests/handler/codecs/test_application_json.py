@@ -50,7 +50,11 @@ BAD = [
     ("[[1, 2], [3, 4], [5]]", 2, "row 3: got 1 value, the model takes 2"),
     ("[[1], [2, 3]]", 2, "row 1: got 1 value, the model takes 2"),
     ('[{"features": [1, 2]}, {"features": [1]}]', 2, "row 2: got 1 value, the model takes 2"),
-    ('[{"features": [1, 2]}, {"values": [1]}]', 2, 'row 2: the object has no "features"'),
+    (
+        '[{"features": [1, 2]}, {"values": [1]}]',
+        2,
+        'row 2: the object has no "features", and the model has',
+    ),
     ('[{"features": 3}]', 2, "row 1: expected a list of numbers, got 3"),
     ("[[1, 2], 3]", 2, "row 2: expected a list of numbers, got 3"),
     ('[[1, 2], "34"]', 2, 'row 2: expected a list of numbers, got "34"'),
@@ -112,7 +116,7 @@ def test_bad_in_pieces(text, features, message):
 
 
 def in_pieces(text: str) -> np.ndarray | None:
-    return application_json._decode_in_pieces(memoryview(text.encode()), 2)
+    return application_json._decode_in_pieces(memoryview(text.encode()), Schema(2))
 
 
 @pytest.mark.usefixtures("small_pieces")

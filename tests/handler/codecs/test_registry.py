@@ -25,14 +25,20 @@ def test_decode_json(content_type):
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/x-www-form-urlencoded", "application/octet-stream", "csv", "text/*", "x" * 9999],
+    [
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+        "text/plain",
+        "text/*",
+        "x" * 9999,
+    ],
 )
 def test_unsupported(content_type):
     with pytest.raises(UnsupportedContentTypeError) as caught:
         codecs.decode(b"1,2\n", content_type, Schema(2))
-    assert "send one of: application/json, text/csv" in str(caught.value)
+    assert "send one of: application/json, application/jsonlines, " in str(caught.value)
     assert content_type[:50] in str(caught.value)
-    assert len(str(caught.value)) < 200
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("content_type", [CSV, JSON])
@@ -82,12 +88,20 @@ def test_default_when_the_client_leaves_it_open(accept):
 
 @pytest.mark.parametrize(
     "accept",
-    ["text/html", "image/*", "text/csv;q=0", "*/*;q=0", "text/csv;q=abc", "csv", "a" * 9999],
+    [
+        "text/html",
+        "image/*",
+        "text/csv;q=0",
+        "*/*;q=0",
+        "text/csv;q=abc",
+        "text/libsvm",
+        "a" * 9999,
+    ],
 )
 def test_not_acceptable(accept):
-    with pytest.raises(NotAcceptableError, match="accept one of: application/json, text/csv") as e:
+    with pytest.raises(NotAcceptableError, match="accept one of: application/json, ") as e:
         codecs.encode(np.float32([1]), accept)
-    assert len(str(e.value)) < 200
+    assert len(str(e.value)) < 400
 
 
 def test_encode_names_its_type():

@@ -88,9 +88,10 @@ class Reply:
             content_type = self._bytes().decode()
             status = self._integer()
             phrase = self._bytes().decode()
-            headers = [(self._bytes(), self._bytes()) for _ in range(self._integer())]
-            assert not headers
-            self.predictions.append((request_id, status, phrase, content_type, self._bytes()))
+            pairs = range(self._integer())
+            headers = {self._bytes().decode(): self._bytes().decode() for _ in pairs}
+            answer = (status, phrase, content_type, self._bytes(), headers)
+            self.predictions.append((request_id, *answer))
         assert not self._data, "bytes behind the reply"
 
     def _take(self, length: int) -> bytes:
@@ -142,7 +143,7 @@ def test_golden_load_reply():
 
 
 def test_golden_invoke_reply():
-    assert protocol.invoke_reply("r1", 415, "No", "text/csv", b"x") == (
+    assert protocol.invoke_reply(("r1", 415, "No", "text/csv", b"x", {})) == (
         b"\x00\x00\x00\xc8\x00\x00\x00\x00"
         b"\x00\x00\x00\x02r1\x00\x00\x00\x08text/csv\x00\x00\x01\x9f\x00\x00\x00\x02No"
         b"\x00\x00\x00\x00\x00\x00\x00\x01x" + END
@@ -248,12 +249,14 @@ def test_load_reply_reads_back(status, message):
     assert (reply.code, reply.message, reply.predictions) == (status, message, [])
 
 
-predictions = st.tuples(texts, int32, texts, texts, st.binary())
+predictions = st.tuples(
+    texts, int32, texts, texts, st.binary(), st.dictionaries(texts, texts, max_size=3)
+)
 
 
 @given(predictions)
 def test_invoke_reply_reads_back(prediction):
-    reply = Reply(protocol.invoke_reply(*prediction))
+    reply = Reply(protocol.invoke_reply(prediction))
     assert (reply.code, reply.message, reply.predictions) == (200, "", [prediction])
 
 
@@ -264,4 +267,4 @@ def test_batch_reply_reads_back(several):
 
 @given(predictions)
 def test_a_batch_of_one_is_an_invocation(prediction):
-    assert protocol.batch_reply([prediction]) == protocol.invoke_reply(*prediction)
+    assert protocol.batch_reply([prediction]) == protocol.invoke_reply(prediction)

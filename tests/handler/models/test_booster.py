@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from mme_handler.errors import ModelLoadError, OutOfMemoryError
 from mme_handler.models import booster as module
+from mme_handler.models import checks
 from mme_handler.models.booster import load_booster, sniff
 
 INSTALLED = tuple(int(part) for part in xgb.__version__.split(".")[:3])
@@ -167,9 +168,9 @@ def zipped() -> bytes:
     ("data", "says"),
     [
         (b"", "empty"),
-        *((pickle.dumps(Trap(), protocol), "pickle") for protocol in (2, 3, 4, 5)),
+        *((pickle.dumps(Trap(), protocol), "MME_ALLOW_PICKLE=true") for protocol in (2, 3, 4, 5)),
         (pickle.dumps(xgb.XGBRegressor(), 0), "pickle"),
-        (old_binary(b""), r"3\.0 or older by `Booster.load_model`, then `save_model"),
+        (old_binary(b""), r"1\.0 to 3\.0 can read .* `mme convert OLD NEW --xgboost 3\.0\.5`"),
         (old_binary(b"binf"), "old binary"),
         (gzip.compress(b"{L"), "gzip"),
         (zipped(), "zip"),
@@ -332,8 +333,8 @@ def test_a_model_of_many_trees_loads(tmp_path: Path, monkeypatch: pytest.MonkeyP
         10,
     )
     walks: list[bytearray] = []
-    walk = module._walk_ubj
-    monkeypatch.setattr(module, "_walk_ubj", lambda data: (walks.append(data), walk(data)))
+    walk = checks._walk_ubj
+    monkeypatch.setattr(checks, "_walk_ubj", lambda data: (walks.append(data), walk(data)))
     for name in ("model.ubj", "model.json"):
         booster.save_model(tmp_path / name)
         assert load_booster(tmp_path / name).booster.num_boosted_rounds() == 10

@@ -257,6 +257,20 @@ def test_used_is_the_sum_of_the_charges(models):
     assert budget.used == pytest.approx(budget.base + charges + room, abs=len(models) + 1)
 
 
+def test_a_model_that_states_what_it_takes():
+    budget = make_budget()
+    before, estimate = budget.used, budget.estimate("shared", "ubj", 2 * MB)
+    budget.admit("m", "shared", "ubj", 2 * MB, copies=2, stated=10 * MB)
+    assert budget.charge("m") == 20 * MB
+    assert budget.used == before + 20 * MB
+    budget.loaded("m", 50 * MB)
+    assert budget.estimate("shared", "ubj", 2 * MB) == estimate
+    with pytest.raises(OutOfMemoryError, match=r"needs about 90\.0 MB"):
+        budget.admit("n", "shared", "ubj", 1000, stated=90 * MB)
+    budget.release("m")
+    assert budget.used == before
+
+
 def test_megabytes():
     assert megabytes(3_400_000) == "3.4 MB"
     assert megabytes(12_345_678_901) == "12,345.7 MB"
