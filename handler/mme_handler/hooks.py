@@ -119,10 +119,12 @@ class Handler:
         """Where the archive is unpacked."""
         return self._archive.directory
 
-    @property
-    def info(self) -> ModelInfo | None:
-        """What the model's file says about itself, if the model is a booster."""
-        return self.loaded[0].info if self.loaded else None
+    def summary(self) -> dict[str, str | int]:
+        """What the model's file says about itself; empty if the model is not a booster."""
+        if not self.loaded:
+            return {}
+        more = {"members": len(self.loaded)} if len(self.loaded) > 1 else {}
+        return {**self.loaded[0].info.summary(), **more}
 
     def _check_settings(self) -> None:
         most = self._options.model_timeout
@@ -251,7 +253,7 @@ class Handler:
         files = self._archive.ensemble_files()
         if not self._options.ensemble:
             files = files[:1]
-        self.loaded = [load_booster(file, self._options.allow_pickle) for file in files]
+        self.loaded = [load_booster(file, self._archive.pickled) for file in files]
         boosters = [loaded.booster for loaded in self.loaded]
         return boosters[0] if len(boosters) == 1 else boosters
 

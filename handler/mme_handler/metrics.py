@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -82,21 +82,33 @@ class _ModelTotals:
     last: float = 0.0
 
 
+_INFO = ("booster", "objective", "features", "classes", "rounds", "xgboost")
+
+
+class LoadedModel(NamedTuple):
+    """A model that is loaded: its id, its estimated bytes, and what its file says."""
+
+    name: str
+    memory: int
+    info: Mapping[str, str | int]
+    """`ModelInfo.summary`; empty if it is not a booster."""
+
+
 class ServerMetrics(Collector):
     """The sums over all models and processes.
 
     Args:
         gauges: returns the server's state now: budget, used, base, models, hosts, isolated.
-        memory: returns the estimated bytes of each loaded model.
+        models: returns the models that are loaded.
     """
 
     def __init__(
         self,
         gauges: Callable[[], dict[str, float]],
-        memory: Callable[[], Iterable[tuple[str, int]]],
+        models: Callable[[], Iterable[LoadedModel]],
     ) -> None:
         self._gauges = gauges
-        self._memory = memory
+        self._loaded_models = models
         self._models: OrderedDict[str, _ModelTotals] = OrderedDict()
         self.restarts: Counter[str] = Counter()
         self.refresh: Callable[[], None] = lambda: None
@@ -160,9 +172,16 @@ class ServerMetrics(Collector):
         memory = GaugeMetricFamily(
             "mme_model_memory_bytes", "Estimated memory of a loaded model", labels=["model"]
         )
-        for model, amount in self._memory():
-            memory.add_metric([model], amount)
+        info = GaugeMetricFamily(
+            "mme_model_info", "What a loaded model is: always 1", labels=["model", *_INFO]
+        )
+        for loaded in self._loaded_models():
+            memory.add_metric([loaded.name], loaded.memory)
+            if loaded.info:
+                values = [str(loaded.info[name]) for name in _INFO]
+                info.add_metric([loaded.name, *values], 1)
         yield memory
+        yield info
 
     def _model_metrics(self, models: list[tuple[str, _ModelTotals]]) -> Iterator[Metric]:
         by_status = ["model", "status"]

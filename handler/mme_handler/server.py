@@ -24,7 +24,7 @@ from prometheus_client import start_http_server
 
 from mme_handler import logs
 from mme_handler.errors import MmeError
-from mme_handler.metrics import ServerMetrics
+from mme_handler.metrics import LoadedModel, ServerMetrics
 from mme_handler.mms import frontend
 from mme_handler.mms.hold import Hold
 from mme_handler.mms.no_listing import limit_descriptors, no_listing
@@ -94,7 +94,7 @@ class Server:
         )
         self._heap = min(max(self._limit // 6, 64 << 20), 1 << 30)
         self._budget = Budget(self._limit, 0, self._measure)
-        self._metrics = ServerMetrics(self._gauges, self._memory_by_model)
+        self._metrics = ServerMetrics(self._gauges, self._loaded_models)
         self._zygote = Zygote(
             json_logs=json_logs,
             restarted=self._zygote_restarted,
@@ -270,9 +270,9 @@ class Server:
             "mme_isolated_workers": self._pool.isolated,
         }
 
-    def _memory_by_model(self) -> Iterable[tuple[str, int]]:
-        launches = list(self._rendezvous.launches.values())
-        return ((launch.name, self._budget.charge(launch)) for launch in launches)
+    def _loaded_models(self) -> Iterable[LoadedModel]:
+        for launch in list(self._rendezvous.launches.values()):
+            yield LoadedModel(launch.name, self._budget.charge(launch), launch.info)
 
     def _measure(self) -> int:
         """What the server really takes, where the system ends it for taking more."""

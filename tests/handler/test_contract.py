@@ -9,6 +9,7 @@ import time
 import httpx
 import numpy as np
 import pytest
+import xgboost as xgb
 
 from support.serving import Server, csv_of, free_port, json_of, make_rows, until
 
@@ -398,7 +399,9 @@ def test_one_log_line_for_a_load_an_unload_and_a_failure(server, make_model):
     loaded, failed, _ = lines
     assert loaded["home"] == "shared"
     assert loaded["pid"] in server.pids()["hosts"]
-    assert (loaded["format"], loaded["features"]) == ("ubj", 6)
+    assert (loaded["format"], loaded["features"], loaded["rounds"]) == ("ubj", 6, 25)
+    assert (loaded["objective"], loaded["classes"]) == ("reg:squarederror", 0)
+    assert loaded["xgboost"] == xgb.__version__
     assert loaded["bytes"] == model.file.stat().st_size
     assert loaded["milliseconds"] > 0
     assert loaded["memory"] > 0

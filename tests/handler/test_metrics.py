@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mme_handler import metrics as module
-from mme_handler.metrics import LATENCY_BUCKETS, Invocations, ServerMetrics
+from mme_handler.metrics import LATENCY_BUCKETS, Invocations, LoadedModel, ServerMetrics
 
 GAUGES = {
     "mme_memory_budget_bytes": 1000.0,
@@ -22,9 +22,21 @@ GAUGES = {
 }
 
 
+INFO = {
+    "format": "ubj",
+    "booster": "gbtree",
+    "objective": "reg:squarederror",
+    "features": 6,
+    "classes": 0,
+    "rounds": 25,
+    "xgboost": "3.2.0",
+}
+MODELS = [LoadedModel("a", 5, INFO), LoadedModel("b", 6, {})]
+
+
 @pytest.fixture
 def metrics() -> ServerMetrics:
-    metrics = ServerMetrics(lambda: GAUGES, lambda: [("a", 5), ("b", 6)])
+    metrics = ServerMetrics(lambda: GAUGES, lambda: MODELS)
     metrics.register()
     return metrics
 
@@ -83,6 +95,9 @@ def test_the_servers_own(metrics):
         assert shown[of(name)] == value
     assert shown[of("mme_model_memory_bytes", model="a")] == 5
     assert shown[of("mme_model_memory_bytes", model="b")] == 6
+    labels = {name: str(value) for name, value in INFO.items() if name != "format"}
+    assert shown[of("mme_model_info", model="a", **labels)] == 1
+    assert len([key for key in shown if key[0] == "mme_model_info"]) == 1
     for kind in ("host", "isolated", "zygote"):
         assert shown[of("mme_restarts_total", kind=kind)] == 0
     metrics.restarts["host"] += 2

@@ -12,9 +12,9 @@ import numpy as np
 
 from mme_handler.codecs.matrix import (
     FLOAT32_OVERFLOW,
-    NAN,
     Matrix,
     not_a_number,
+    parse_number,
     quote,
     too_large,
     wrong_count,
@@ -92,15 +92,7 @@ def split(line: str, separator: str, most: int) -> tuple[list[str], int | None]:
 
 def parse(text: str) -> float | None:
     """The number, NaN if it is missing, None if it is something else."""
-    if text.lower() in MISSING:
-        return NAN
-    # `float` also takes 1_000 and the digits of other scripts.
-    if "_" in text or not text.isascii():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return parse_number(text, MISSING)
 
 
 def _row(line: str, number: int, layout: Layout) -> list[float]:

@@ -51,6 +51,19 @@ def to_float32(values: list[Any]) -> Matrix | None:
         return None
 
 
+def parse_number(text: str, missing: frozenset[str]) -> float | None:
+    """The number, NaN if the text in lower case is in `missing`, None if it is something else."""
+    if text.lower() in missing:
+        return NAN
+    # `float` also takes 1_000 and the digits of other scripts.
+    if "_" in text or not text.isascii():
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def stack(parts: list[Matrix]) -> Matrix:
     """The parts (n, features) one below the other; there must be at least one."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

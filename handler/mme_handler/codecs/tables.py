@@ -113,7 +113,7 @@ class Reader:
         import pyarrow as pa
 
         if _is_number(array.type):
-            return _numbers(array)
+            return numbers(array)
         if not pa.types.is_dictionary(array.type):
             array = array.dictionary_encode()
         return self._codes(array, column)
@@ -207,7 +207,7 @@ def _check_list(field: pa.Field) -> None:
         )
 
 
-def _numbers(array: pa.Array) -> NDArray[Any]:
+def numbers(array: pa.Array) -> NDArray[Any]:
     """The values of a validated array of numbers; NaN for null."""
     import pyarrow as pa
 
@@ -262,4 +262,4 @@ def _list_values(array: pa.Array, first: int, features: int) -> NDArray[Any]:
     if wrong.any():
         row = int(wrong.argmax())
         raise wrong_count(f"row {first + row + 1}", int(lengths[row]), features)
-    return _numbers(array.flatten())
+    return numbers(array.flatten())

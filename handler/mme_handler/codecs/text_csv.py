@@ -16,9 +16,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from mme_handler.codecs import csv_bulk
 from mme_handler.codecs.chunks import CHUNK_BYTES, number_texts, pieces
 from mme_handler.codecs.csv_header import header_names, header_order
-from mme_handler.codecs.csv_lines import decode_lines, make_layout
+from mme_handler.codecs.csv_lines import Layout, decode_lines, make_layout
 from mme_handler.codecs.matrix import Matrix, stack, to_float32
 from mme_handler.codecs.output import Outputs, only_scores, rows
 from mme_handler.codecs.registry import Body, Codec, register
@@ -47,28 +48,42 @@ def decode(body: Body, schema: Schema) -> Matrix:
     view = memoryview(body)
     separator = _separator(view, schema.features)
     view = _without_blank_end(view, separator)
-    layout, order = make_layout(separator, schema), None
+    header, order = _header(view, separator, schema)
+    view, line = view[header:], 2 if header else 1
+    if not view:
+        raise BadRequestError("the body has no rows; send at least one")
+    matrix = _in_bulk(view, separator, schema)
+    if matrix is None:
+        matrix = _in_pieces(view, separator, line, make_layout(separator, schema, order), schema)
+    return matrix if order is None else np.take(matrix, order, axis=1)
+
+
+def _header(view: memoryview, separator: bytes, schema: Schema) -> tuple[int, list[int] | None]:
+    """How many bytes the header takes, 0 if there is none, and the order that it gives."""
+    first = next(iter(pieces(view, b"\n"))).partition(b"\n")[0]
+    if _fast(first, separator, schema) is not None:
+        return 0, None
+    names = header_names(first, separator, schema)
+    if names is None:
+        return 0, None
+    return min(len(first) + 1, len(view)), header_order(names, schema)
+
+
+def _in_bulk(view: memoryview, separator: bytes, schema: Schema) -> Matrix | None:
+    if len(view) < csv_bulk.SMALLEST or schema.categories or schema.features < 2:
+        return None
+    return csv_bulk.decode(view, separator, schema.features)
+
+
+def _in_pieces(
+    view: memoryview, separator: bytes, line: int, layout: Layout, schema: Schema
+) -> Matrix:
     parts: list[Matrix] = []
-    line = 1
     for piece in pieces(view, b"\n"):
         rows = piece.removesuffix(b"\n")
         matrix = _fast(rows, separator, schema)
-        if matrix is None and line == 1:
-            header, newline, rest = rows.partition(b"\n")
-            names = header_names(header, separator, schema)
-            if names is not None:
-                order = header_order(names, schema)
-                layout = make_layout(separator, schema, order)
-                line, rows = 2, rest
-                if not newline:
-                    continue
-                matrix = _fast(rows, separator, schema)
-        if matrix is None:
-            matrix = decode_lines(rows, line, layout)
-        parts.append(matrix if order is None else np.take(matrix, order, axis=1))
-        line += len(matrix)
-    if not parts:
-        raise BadRequestError("the body has no rows; send at least one")
+        parts.append(decode_lines(rows, line, layout) if matrix is None else matrix)
+        line += len(parts[-1])
     return stack(parts)
 
 

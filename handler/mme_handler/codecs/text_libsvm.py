@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from mme_handler.codecs.lines import blank_line, line_pieces, not_utf8
 from mme_handler.codecs.matrix import (
     FLOAT32_OVERFLOW,
-    NAN,
     Matrix,
     not_a_number,
+    parse_number,
     quote,
     too_large,
 )
@@ -169,7 +169,7 @@ def _row(tokens: list[str], line: int, schema: Schema) -> dict[int, float]:
 def _without_label(tokens: list[str], line: int) -> list[str]:
     if ":" not in tokens[0]:
         label, *tokens = tokens
-        if _parse(label) is None:
+        if parse_number(label, _MISSING) is None:
             raise not_a_number(f"line {line}, label", quote(label))
     if tokens and tokens[0].startswith("qid:") and _is_whole(tokens[0][4:]):
         del tokens[0]
@@ -195,25 +195,12 @@ def _column(index: str, line: int, schema: Schema) -> int:
 
 
 def _value(text: str, where: str) -> float:
-    value = _parse(text)
+    value = parse_number(text, _MISSING)
     if value is None:
         raise not_a_number(where, quote(text))
     if abs(value) >= FLOAT32_OVERFLOW:
         raise too_large(where, quote(text))
     return value
-
-
-def _parse(text: str) -> float | None:
-    """The number, NaN if it is missing, None if it is something else."""
-    if text.lower() in _MISSING:
-        return NAN
-    # `float` also takes 1_000 and the digits of other scripts.
-    if "_" in text or not text.isascii():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _is_whole(text: str) -> bool:

@@ -15,7 +15,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -47,6 +47,7 @@ class Launch:
     connections: int = 0
     met: bool = False  # MMS has connected for the first time
     loaded: bool = False
+    info: Mapping[str, str | int] = field(default_factory=dict)  # what the model says about itself
     stream_ids: list[str] = field(default_factory=list)
 
 

@@ -56,6 +56,18 @@ class ModelInfo:
         """Whether a feature is categorical."""
         return self.feature_types is not None and "c" in self.feature_types
 
+    def summary(self) -> dict[str, str | int]:
+        """What a person wants to know of it, in a few words and numbers."""
+        return {
+            "format": self.format,
+            "booster": self.booster,
+            "objective": self.objective,
+            "features": self.features,
+            "classes": self.classes,
+            "rounds": self.rounds,
+            "xgboost": ".".join(map(str, self.version or ())),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedBooster:

@@ -38,8 +38,8 @@ class Loaded:
     pid: int
     seconds: float
     taken: int | None
-    features: int | None
-    format: str | None
+    info: dict[str, Any]
+    """`ModelInfo.summary`, if the model is a booster."""
 
 
 @dataclass(eq=False)
@@ -115,7 +115,7 @@ class HomeProcess:
         match message["event"]:
             case "loaded":
                 if future := self._pending(message["key"]):
-                    fields = ("pid", "seconds", "taken", "features", "format")
+                    fields = ("pid", "seconds", "taken", "info")
                     future.set_result(Loaded(*(message[name] for name in fields)))
             case "failed":
                 if future := self._pending(message["key"]):

@@ -142,6 +142,7 @@ class Pool:
             )
             raise
         self._budget.loaded(launch, loaded.taken)
+        launch.info = loaded.info
         seconds = time.perf_counter() - started
         self._metrics.loaded(launch.name, 200, seconds)
         log.info(
@@ -149,8 +150,7 @@ class Pool:
             model=launch.name,
             home=kind,
             pid=loaded.pid,
-            format=loaded.format,
-            features=loaded.features,
+            **loaded.info,
             bytes=archive.size,
             memory=self._budget.charge(launch),
             milliseconds=round(seconds * 1e3, 1),

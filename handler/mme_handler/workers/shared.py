@@ -225,15 +225,13 @@ def read_message(
 
 def success(key: int, model: ServedModel, seconds: float, taken: int | None) -> Message:
     """The message that a model is loaded; `taken` is the bytes that it was seen to take."""
-    info = model.handler.info
     return {
         "event": "loaded",
         "key": key,
         "pid": os.getpid(),
         "seconds": seconds,
         "taken": taken,
-        "features": info.features if info else None,
-        "format": info.format if info else None,
+        "info": model.handler.summary(),
     }
 
 

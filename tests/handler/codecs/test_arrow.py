@@ -18,32 +18,17 @@ from hypothesis.extra import numpy as hnp
 from mme_handler import codecs
 from mme_handler.codecs import Output, Schema
 from mme_handler.errors import BadRequestError, RequestTooLargeError
+from support.codecs import ARROW, PARQUET, arrow_stream, parquet
 
-ARROW = "application/vnd.apache.arrow.stream"
-PARQUET = "application/x-parquet"
 NAMED = Schema(2, names=("a", "b"))
 COLORS = Schema(2, names=("size", "color"), categories={1: {"red": 0, "blue": 1}})
 quick = settings(max_examples=60, deadline=2000)
 both = pytest.mark.parametrize("content_type", [ARROW, PARQUET])
 
 
-def stream(table, **options) -> bytes:
-    sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(use_threads=False, **options)
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def parquet(table, **options) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, **options)
-    return sink.getvalue()
-
-
 def write(table, content_type, **options) -> bytes:
     table = table if isinstance(table, pa.Table) else pa.table(table)
-    return (stream if content_type == ARROW else parquet)(table, **options)
+    return (arrow_stream if content_type == ARROW else parquet)(table, **options)
 
 
 def decode(table, content_type, schema=NAMED, **options) -> np.ndarray:
@@ -178,7 +163,7 @@ def test_many_batches(content_type):
     if option:
         body = parquet(table, row_group_size=100)
     else:
-        body = stream(pa.Table.from_batches(table.to_batches(max_chunksize=100)))
+        body = arrow_stream(pa.Table.from_batches(table.to_batches(max_chunksize=100)))
     assert codecs.decode(body, content_type, NAMED)[:, 1].tolist() == list(range(1000))
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import resource
 import time
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,24 +14,9 @@ from hypothesis import strategies as st
 from mme_handler import codecs
 from mme_handler.codecs import Schema, arrow, parquet_pages, tables, thrift
 from mme_handler.errors import BadRequestError, MmeError, RequestTooLargeError
+from support.codecs import ARROW, PARQUET, arrow_stream, parquet
 
-ARROW = "application/vnd.apache.arrow.stream"
-PARQUET = "application/x-parquet"
 SCHEMA = Schema(2, names=("a", "b"), categories={1: {"x": 0, "y": 1}})
-
-
-def stream(table, **options) -> bytes:
-    sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(use_threads=False, **options)
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def parquet(table, **options) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, **options)
-    return sink.getvalue()
 
 
 def tabled(b) -> pa.Table:
@@ -47,7 +30,7 @@ GOOD = [
     pa.table({"l": [[1.0, 2.0], [3.0, None]]}),
 ]
 BODIES = {
-    ARROW: [stream(t, compression=c) for t in GOOD for c in (None, "lz4")],
+    ARROW: [arrow_stream(t, compression=c) for t in GOOD for c in (None, "lz4")],
     PARQUET: [
         parquet(t, compression=c, data_page_version=v, use_dictionary=d)
         for t in GOOD
@@ -117,8 +100,8 @@ ZEROS = pa.table({"a": np.zeros(500_000), "b": np.zeros(500_000)})
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
-        (stream(ZEROS, compression="zstd"), ARROW),
-        (stream(ZEROS), ARROW),
+        (arrow_stream(ZEROS, compression="zstd"), ARROW),
+        (arrow_stream(ZEROS), ARROW),
         *[
             (parquet(ZEROS, compression=c, use_dictionary=False, data_page_version=v), PARQUET)
             for c in ("snappy", "zstd", "gzip")
@@ -133,7 +116,7 @@ def test_bombs(body, content_type):
 
 def test_a_compressed_buffer_that_lies():
     table = pa.table({"a": np.zeros(1000), "b": np.zeros(1000)})
-    body = stream(table, compression="lz4")
+    body = arrow_stream(table, compression="lz4")
     says = (8000).to_bytes(8, "little")
     assert says in body
     lie = body.replace(says, (1 << 40).to_bytes(8, "little"))
@@ -162,7 +145,7 @@ def test_a_page_that_lies():
 
 
 def test_offsets_out_of_bounds_do_not_end_the_process():
-    body = stream(tabled(["x", "y", None]))
+    body = arrow_stream(tabled(["x", "y", None]))
     offsets = np.int32([0, 1, 2, 2]).tobytes()
     assert offsets in body
     for wrong in ([0, 1, 2**31 - 1, 2**31 - 1], [-5, 1, 2, 2], [2, 1, 0, 0]):
@@ -171,7 +154,7 @@ def test_offsets_out_of_bounds_do_not_end_the_process():
 
 
 def test_codes_out_of_bounds_do_not_end_the_process():
-    body = stream(tabled(pa.array(["x", "y", "x"]).dictionary_encode()))
+    body = arrow_stream(tabled(pa.array(["x", "y", "x"]).dictionary_encode()))
     codes = np.int32([0, 1, 0]).tobytes()
     assert codes in body
     wrong = body.replace(codes, np.int32([0, 1 << 30, -1]).tobytes())
@@ -183,7 +166,7 @@ def test_codes_out_of_bounds_do_not_end_the_process():
 def test_rows_that_take_no_bytes(rows):
     schema = pa.schema([("a", pa.null()), ("b", pa.null())])
     batch = pa.record_batch([pa.nulls(7), pa.nulls(7)], schema=schema)
-    body = stream(pa.Table.from_batches([batch]))
+    body = arrow_stream(pa.Table.from_batches([batch]))
     lie = body.replace((7).to_bytes(8, "little"), rows.to_bytes(8, "little"))
     with pytest.raises(MmeError) as caught:
         codecs.decode(lie, ARROW, SCHEMA)
@@ -197,7 +180,7 @@ def test_a_long_text_for_every_row_is_not_spelled_out():
     texts = pa.DictionaryArray.from_arrays(codes, dictionary)
     table = pa.table({"a": np.zeros(rows), "b": texts})
     before = peak()
-    for body, kind in ((stream(table), ARROW), (parquet(table, store_schema=False), PARQUET)):
+    for body, kind in ((arrow_stream(table), ARROW), (parquet(table, store_schema=False), PARQUET)):
         started = time.process_time()
         with pytest.raises(BadRequestError, match=r"\.\.\.' is not a category of the model"):
             codecs.decode(body, kind, SCHEMA)
@@ -234,7 +217,7 @@ def test_many_batches_are_refused_quickly(monkeypatch):
     table = pa.table({"a": np.zeros(200), "b": np.zeros(200)})
     batches = pa.Table.from_batches(table.to_batches(max_chunksize=1))
     with pytest.raises(BadRequestError, match="more than 100 batches"):
-        codecs.decode(stream(batches), ARROW, SCHEMA)
+        codecs.decode(arrow_stream(batches), ARROW, SCHEMA)
 
 
 def test_many_row_groups_and_pages_are_refused(monkeypatch):

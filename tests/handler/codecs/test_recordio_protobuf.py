@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from mme_handler.codecs import Output, Schema, recordio_protobuf
 from mme_handler.errors import BadRequestError, RequestTooLargeError
+from support.codecs import check_matrix_or_bad_request, check_refused_quickly
 
 NAN = np.nan
 FIELDS = {"<f4": 2, "<f8": 3, "<i4": 7}
@@ -275,13 +275,7 @@ def test_any_body_is_a_matrix_or_a_bad_request(body, features, changes):
         changed[place : place + 1] = bytes([byte])
     if not changed:
         return
-    try:
-        matrix = decode(bytes(changed), features)
-    except BadRequestError:
-        return
-    assert matrix.shape[1] == features
-    assert len(matrix)
-    assert not np.isinf(matrix).any()
+    check_matrix_or_bad_request(recordio_protobuf.decode, bytes(changed), features)
 
 
 HOSTILE = {
@@ -296,8 +290,4 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_bodies_end_quickly(name):
-    started = time.process_time()
-    with pytest.raises(BadRequestError) as caught:
-        decode(HOSTILE[name], 6)
-    assert len(str(caught.value)) < 300
-    assert time.process_time() - started < 1
+    check_refused_quickly(recordio_protobuf.decode, HOSTILE[name])
