@@ -20,7 +20,7 @@ class Defaults(Protocol):
     def default_model_fn(self, model_dir: str) -> Any:
         """Load the model file of the archive."""
 
-    def default_input_fn(self, body: bytes, content_type: str) -> Any:
+    def default_input_fn(self, body: bytes | str, content_type: str) -> Any:
         """Decode a request into what `default_predict_fn` takes."""
 
     def default_predict_fn(self, data: Any, model: Any) -> Any:
@@ -55,7 +55,7 @@ def model_fn(model_dir: str) -> Any:
     return _handler().default_model_fn(model_dir)
 
 
-def input_fn(body: bytes, content_type: str) -> Any:
+def input_fn(body: bytes | str, content_type: str) -> Any:
     """Decode a request's body into features, a row per row."""
     return _handler().default_input_fn(body, content_type)
 

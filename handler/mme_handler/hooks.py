@@ -209,13 +209,7 @@ class Handler:
         """
         if not self._own and self._schema and self._predictor:
             features = codecs.decode(body, content_type, self._schema)
-            keys = self._keys
-            if attributes := headers.get(outputs.ATTRIBUTES_HEADER):
-                keys = outputs.requested(attributes) or keys
-            if keys is outputs.DEFAULT:
-                answer: Any = self._predictor.predict(features)
-            else:
-                answer = outputs.compute(self._predictor, features, keys)
+            answer = self._compute(self._predictor, features, headers)
             return codecs.encode(answer, accept, self._default_accept, self._encoders)
         if self._service:
             return self._service.answer(request_id, body, content_type, accept or "", headers)
@@ -229,6 +223,19 @@ class Handler:
             prediction = self._call("predict_fn", self.default_predict_fn, data, self.model)
             result = self._call("output_fn", self.default_output_fn, prediction, accept)
         return _as_encoded(result, accept)
+
+    def _compute(
+        self,
+        predictor: Predictor | Ensemble,
+        features: NDArray[np.float32],
+        headers: dict[str, str],
+    ) -> NDArray[np.float32] | list[Output]:
+        keys = self._keys
+        if attributes := headers.get(outputs.ATTRIBUTES_HEADER):
+            keys = outputs.requested(attributes) or keys
+        if keys == outputs.DEFAULT:
+            return predictor.predict(features)
+        return outputs.compute(predictor, features, keys)
 
     def _call(self, hook: str, default: Callable[..., Any] | None, *arguments: Any) -> Any:
         """Call the model's own hook, or the default; what the own one raises names it."""
@@ -277,13 +284,9 @@ class Handler:
         if not self._predictor or not isinstance(data, np.ndarray):
             return model.predict(data)
         features = np.ascontiguousarray(data, dtype=np.float32)
-        keys = self._keys
-        attributes = self._context.headers.get(outputs.ATTRIBUTES_HEADER)
-        if attributes and "output_fn" not in self._own:
-            keys = outputs.requested(attributes) or keys
-        if keys == outputs.DEFAULT:
+        if "output_fn" in self._own:
             return self._predictor.predict(features)
-        return outputs.compute(self._predictor, features, keys)
+        return self._compute(self._predictor, features, self._context.headers)
 
     def default_output_fn(self, prediction: Any, accept: str | None) -> Encoded:
         """Write a prediction, an array or a list of `Output`, in an accepted content type."""

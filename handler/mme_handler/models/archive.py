@@ -64,7 +64,7 @@ class Archive:
             raise ModelLoadError(
                 f"the archive holds several model files, keep one: {names}; the models of an "
                 "ensemble have names that differ only in a number, such as model-0.ubj and "
-                "model-1.ubj"
+                "model-1.ubj, and data of its code belongs into code/"
             )
         return tuple(path for _, path in sorted(zip(numbers, self.model_files, strict=True)))
 
