@@ -86,9 +86,17 @@ _OUT_OF_MEMORY_TEXTS = (
 )
 
 
+def as_text(value: object) -> str:
+    """The value as text that UTF-8 can express, whatever it is."""
+    try:
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    except Exception:
+        return f"a {as_text(type(value).__name__)} that cannot be shown"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error`, whatever its type, says that an allocation failed."""
     if isinstance(error, MemoryError | OutOfMemoryError):
         return True
-    text = str(error).lower()
+    text = as_text(error).lower()
     return any(sign in text for sign in _OUT_OF_MEMORY_TEXTS)

@@ -11,8 +11,8 @@ The names and meanings are sagemaker-inference's: ``model_fn(model_dir)``,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -23,17 +23,19 @@ from numpy.typing import NDArray
 from sagemaker_inference.content_types import UTF8_TYPES
 from sagemaker_inference.errors import BaseInferenceToolkitError, UnsupportedFormatError
 
-from mme_handler import codecs, defaults
+from mme_handler import answers, codecs, defaults
+from mme_handler.answers import Answer
 from mme_handler.codecs import Encoded, Output, Schema, aws_shapes
 from mme_handler.errors import (
     BadRequestError,
     ModelError,
     ModelLoadError,
+    NotAcceptableError,
     OutOfMemoryError,
     UnsupportedContentTypeError,
     is_out_of_memory,
 )
-from mme_handler.mms_service import Answer, Service, find_service
+from mme_handler.mms_service import Service, find_service
 from mme_handler.models import device, outputs
 from mme_handler.models import settings as model_settings
 from mme_handler.models.archive import Archive
@@ -46,34 +48,6 @@ from mme_handler.user_code import Hook, describe, find_hooks, import_script
 
 _PARTS = frozenset({"input_fn", "predict_fn", "output_fn"})
 """What transform_fn does in one."""
-
-
-@dataclass(slots=True)
-class Context:
-    """What a hook is told besides its arguments: the model, and the request's headers."""
-
-    model_name: str
-    model_dir: str
-    headers: dict[str, str] = field(default_factory=dict)
-    """Header names in lower case; empty while the model is loaded."""
-    request_id: str = ""
-
-    @property
-    def system_properties(self) -> dict[str, Any]:
-        """As MMS's own context has them."""
-        return {"model_dir": self.model_dir, "gpu_id": None, "batch_size": 1}
-
-    def get_request_header(self, _: int, name: str) -> str | None:
-        """A header of the request, as MMS's own context gives it; None if there is none."""
-        return self.headers.get(name.lower())
-
-    def get_all_request_header(self, _: int) -> dict[str, str]:
-        """All headers of the request, as MMS's own context gives them."""
-        return self.headers
-
-    def get_request_id(self, _: int = 0) -> str:
-        """The id by which MMS knows the request, as MMS's own context gives it."""
-        return self.request_id
 
 
 class Handler:
@@ -93,10 +67,13 @@ class Handler:
         self._options = options
         self.settings = model_settings.read(archive.directory)
         self._default_accept = self.settings.default_accept or options.default_accept
-        self._encoders = aws_shapes.ENCODERS if options.response_shape == "aws" else None
+        self._encoders = (
+            aws_shapes.encoders(options.batch) if options.response_shape == "aws" else None
+        )
         output = self.settings.output or options.output
         self._keys = outputs.parse(output) if output else outputs.DEFAULT
-        self._context = Context(name, str(archive.directory))
+        self._name = name
+        self._context: Any = None  # for hooks of the model's own
         self._predictor: Predictor | Ensemble | None = None
         self._schema: Schema | None = None
         self.loaded: list[LoadedBooster] = []
@@ -109,10 +86,12 @@ class Handler:
         if self._service:
             self._service.load(name, archive.directory)
             return
-        self._call("pre_model_fn", None, self._context.model_dir)
-        self.model = self._call("model_fn", self.default_model_fn, self._context.model_dir)
+        directory = str(archive.directory)
+        self._call("pre_model_fn", None, directory)
+        self.model = self._call("model_fn", self.default_model_fn, directory)
         self._prepare()
-        self._call("model_warmup_fn", None, self._context.model_dir, self.model)
+        self._check_default_accept()
+        self._call("model_warmup_fn", None, directory, self.model)
 
     @property
     def directory(self) -> Path:
@@ -134,12 +113,18 @@ class Handler:
                 f"container allows {most:g} s: set MME_MODEL_TIMEOUT"
             )
 
+    def _check_default_accept(self) -> None:
+        if self._own.keys() & {"output_fn", "transform_fn"}:
+            return  # it may be a type of the model's own
+        try:
+            codecs.choose_accept(None, self._default_accept)
+        except NotAcceptableError as error:
+            raise ModelLoadError(f"the default content type of answers: {error}") from None
+
     def _import(self, script: Path) -> None:
         """Import the model's own code and find in it the hooks, or a service as MMS knows it."""
         directory = self._archive.directory
-        packages = Path(
-            self._options.packages, sha256(self._context.model_name.encode()).hexdigest()
-        )
+        packages = Path(self._options.packages, sha256(self._name.encode()).hexdigest())
         satisfy(
             directory, self._options.install_requirements, packages, self._options.model_timeout
         )
@@ -148,6 +133,11 @@ class Handler:
         self._service = find_service(module)
         if not self._service:
             self._own = find_hooks(module)
+        if self._own:
+            from mme_handler.mms_context import Context
+
+            self._context = Context(self._name, directory)
+            self._context.begin()
         if "transform_fn" in self._own and self._own.keys() & _PARTS:
             raise ModelLoadError(
                 "inference.py defines transform_fn, which does the work of input_fn, predict_fn "
@@ -170,7 +160,8 @@ class Handler:
     def _member(self, loaded: LoadedBooster) -> Predictor:
         settings, place = self.settings, self._device()
         if settings.threads > 1 or place == "cuda":
-            loaded.booster.set_param({"nthread": settings.threads, "device": place})
+            threads = min(settings.threads, os.cpu_count() or 1)
+            loaded.booster.set_param({"nthread": threads, "device": place})
         rounds = 0
         if settings.trees == "best_iteration":
             if loaded.info.best_iteration is None:
@@ -213,16 +204,24 @@ class Handler:
             return codecs.encode(answer, accept, self._default_accept, self._encoders)
         if self._service:
             return self._service.answer(request_id, body, content_type, accept or "", headers)
-        self._context.headers, self._context.request_id = headers, request_id
+        self._context.begin(request_id, content_type, accept, headers)
         received = _as_text(body, content_type)
         accept = accept if accept and accept != "*/*" else self._default_accept
+        hook = "output_fn"
         if "transform_fn" in self._own:
-            result = self._call("transform_fn", None, self.model, received, content_type, accept)
+            hook = "transform_fn"
+            result = self._call(hook, None, self.model, received, content_type, accept)
         else:
             data = self._call("input_fn", self.default_input_fn, received, content_type)
             prediction = self._call("predict_fn", self.default_predict_fn, data, self.model)
-            result = self._call("output_fn", self.default_output_fn, prediction, accept)
-        return _as_encoded(result, accept)
+            result = self._call(hook, self.default_output_fn, prediction, accept)
+        return _as_answer(hook, result, accept, self._context)
+
+    def is_quick(self, content_type: str, headers: dict[str, str]) -> bool:
+        """Whether a small request of this kind is little work, as far as can be told before."""
+        if self._keys != outputs.DEFAULT or codecs.expands(content_type):
+            return False
+        return "output" not in headers.get(outputs.ATTRIBUTES_HEADER, "").lower()
 
     def _compute(
         self,
@@ -233,6 +232,8 @@ class Handler:
         keys = self._keys
         if attributes := headers.get(outputs.ATTRIBUTES_HEADER):
             keys = outputs.requested(attributes) or keys
+        if len(features) > 1 or keys != outputs.DEFAULT:
+            outputs.check_size(predictor, len(features), keys, self._options.max_payload)
         if keys == outputs.DEFAULT:
             return predictor.predict(features)
         return outputs.compute(predictor, features, keys)
@@ -313,16 +314,29 @@ def _is_outputs(prediction: Any) -> bool:
     )
 
 
-def _as_encoded(result: Any, accept: str) -> Encoded:
+def _as_answer(hook: str, result: Any, accept: str, context: Any) -> Answer:
     """What an output hook may return: a body, or a body with its content type."""
+    said, default = None, accept
     if isinstance(result, Encoded):
-        return result
-    body, content_type = result if isinstance(result, tuple) else (result, accept)
-    if isinstance(body, str):
-        body = body.encode()
-    if not isinstance(body, bytes | bytearray | memoryview):
+        result, default = result
+    elif isinstance(result, tuple):
+        if len(result) != 2:
+            raise ModelError(
+                f"{hook} of the model returned a tuple of {len(result)}: "
+                "return a body, or a body and its content type"
+            )
+        result, said = result
+        if not isinstance(said, str):
+            raise ModelError(
+                f"{hook} of the model returned {answers.kind(said)} as the content type: "
+                "it must be text"
+            )
+    if result is None:
+        raise ModelError(f"{hook} of the model returned None: return bytes, text, a dict or a list")
+    if not isinstance(result, bytes | bytearray | memoryview | str | dict | list):
         raise ModelError(
-            f"the model's output must be bytes or text, not {type(body).__name__}: "
-            "encode it in output_fn"
+            f"the model's output must be bytes or text, not {type(result).__name__}: "
+            f"encode it in {hook}"
         )
-    return Encoded(bytes(body), content_type)
+    body, json_type = answers.encode(result, f"{hook} of the model returned")
+    return answers.make("the code", context, body, said, json_type or default)

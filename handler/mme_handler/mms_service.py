@@ -9,33 +9,19 @@ works unchanged: its service is given MMS's own context and requests as MMS buil
 from __future__ import annotations
 
 import inspect
-import json
-import uuid
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sagemaker_inference.errors import BaseInferenceToolkitError
 
+from mme_handler import answers
+from mme_handler.answers import Answer
 from mme_handler.errors import ModelError, ModelLoadError, OutOfMemoryError, is_out_of_memory
 from mme_handler.user_code import HOOKS, describe
 
-_MANIFEST = "MAR-INF/MANIFEST.json"
-_LONGEST_PHRASE: Final = 200
 _TRACEBACK: Final = "\nTraceback (most recent call last):\n"
-
-
-class Answer(NamedTuple):
-    """What a service answers one request with; `content_type` is empty when it says none."""
-
-    status: int
-    phrase: str
-    content_type: str
-    body: bytes
-    headers: dict[str, str]
-    """Further headers that the service has set."""
 
 
 class ServiceError(ModelError):
@@ -48,20 +34,6 @@ class ServiceError(ModelError):
 
 class _ReportedError(Exception):
     """A traceback that a service put into its answer: it belongs in the log."""
-
-
-class Headers(dict[str, Any]):
-    """A request's headers, found under any spelling: MMS keeps the client's, and we do not."""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The header of this name."""
-        return super().get(key.lower(), default)
-
-    def __getitem__(self, key: str) -> Any:
-        return super().__getitem__(key.lower())
-
-    def __contains__(self, key: object) -> bool:
-        return super().__contains__(key.lower() if isinstance(key, str) else key)
 
 
 def find_service(module: ModuleType) -> Service | None:
@@ -126,13 +98,9 @@ class Service:
                 same, and fails with every request.
             OutOfMemoryError: it allocated too much.
         """
-        from mms import __version__
-        from mms.context import Context
-        from mms.metrics.metrics_store import MetricsStore
+        from mme_handler.mms_context import Context
 
-        manifest = _manifest(directory)
-        self._context = Context(name, str(directory), manifest, 1, None, __version__)
-        self._context.metrics = MetricsStore(uuid.uuid4(), name)
+        self._context = Context(name, directory)
         try:
             if self._class is None:
                 self._handle(None, self._context)
@@ -162,7 +130,7 @@ class Service:
         Raises:
             BaseInferenceToolkitError: the service failed, or says that the request did.
         """
-        self._prepare(request_id, content_type, accept, headers)
+        self._context.begin(request_id, content_type, accept, headers)
         try:
             # MMS hands bodies over as bytearrays, and code that was written for it may ask.
             result = self._handle([{"body": bytearray(body)}], self._context)
@@ -171,27 +139,12 @@ class Service:
         except Exception as error:
             raise self._known(error) from error
         if not isinstance(result, list) or len(result) != 1:
-            found = f"{len(result)} elements" if isinstance(result, list) else _kind(result)
+            found = f"{len(result)} elements" if isinstance(result, list) else answers.kind(result)
             raise ModelError(
                 f"handle of the model must return a list with one element for the one request, "
                 f"not {found}"
             )
         return self._as_answer(result[0])
-
-    def _prepare(
-        self, request_id: str, content_type: str, accept: str | None, headers: Mapping[str, str]
-    ) -> None:
-        from mms.context import RequestProcessor
-        from mms.metrics.metrics_store import MetricsStore
-
-        told = Headers({"body": {"content-type": content_type}, **headers})
-        if content_type:
-            told.setdefault("content-type", content_type)
-        if accept:
-            told.setdefault("accept", accept)
-        self._context.request_ids = {0: request_id}
-        self._context.request_processor = [RequestProcessor(told)]
-        self._context.metrics = MetricsStore(self._context.request_ids, self._context.model_name)
 
     def _known(self, error: Exception) -> BaseInferenceToolkitError:
         from mms.service import PredictionException
@@ -199,33 +152,26 @@ class Service:
         if is_out_of_memory(error):
             return OutOfMemoryError(f"{self._name} of the model ran out of memory")
         if isinstance(error, PredictionException):
-            status = error.error_code
-            known = isinstance(status, int) and 400 <= status <= 599
-            return ServiceError(int(status) if known else 500, str(error.message))
+            return ServiceError(answers.error_status(error.error_code), str(error.message))
         return ModelError(f"{self._name} of the model failed: {describe(error)}")
 
     def _as_answer(self, result: Any) -> Answer:
-        status, phrase = self._context.get_response_status(0)
-        status = HTTPStatus.OK if status is None else status
-        if not isinstance(status, int) or not 200 <= status <= 599:
-            raise ModelError(f"{self._name} of the model set {status!r}, which is no HTTP status")
-        body, content_type = _encode(result)
-        if status >= HTTPStatus.BAD_REQUEST:
-            self._raise_reported(int(status), body)
-        headers = {str(name): str(value) for name, value in self._response_headers().items()}
-        content_type = headers.pop("content-type", content_type)
-        return Answer(int(status), _clean(phrase) or _phrase(status), content_type, body, headers)
+        body, content_type = answers.encode(
+            result, f"{self._name} of the model returned a list with"
+        )
+        self._raise_reported(body)
+        return answers.make(self._name, self._context, body, None, content_type)
 
-    def _response_headers(self) -> dict[str, Any]:
-        headers: dict[str, Any] = self._context.get_response_headers(0)
-        return {name: value for name, value in headers.items() if value is not None}
-
-    def _raise_reported(self, status: int, body: bytes) -> None:
+    def _raise_reported(self, body: bytes) -> None:
         """Raise the error of an answer that is a message and a traceback.
 
         So answers sagemaker-inference's Transformer. The traceback is no business of the client,
         and the log would not have it.
         """
+        status, phrase = self._context.get_response_status(0)
+        # Whatever the status of an error was, its phrase is set, and that of a success is not.
+        if phrase is None and answers.http_status(status, least=400) is None:
+            return
         message, found, trace = body.decode("utf-8", "replace").partition(_TRACEBACK)
         if not found:
             return
@@ -233,7 +179,7 @@ class Service:
         last = trace.rstrip().rpartition("\n")[2]
         if is_out_of_memory(_ReportedError(last)) or last.partition(":")[0].endswith("MemoryError"):
             raise OutOfMemoryError(f"{self._name} of the model ran out of memory") from reported
-        raise ServiceError(status, message) from reported
+        raise ServiceError(answers.error_status(status), message) from reported
 
     @property
     def _name(self) -> str:
@@ -242,44 +188,3 @@ class Service:
 
 def _unloaded(data: Any, context: Any) -> Any:
     raise RuntimeError("the service has not been loaded")
-
-
-def _manifest(directory: Path) -> Any:
-    try:
-        return json.loads((directory / _MANIFEST).read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ModelLoadError(f"{_MANIFEST} cannot be read: {error}") from error
-
-
-def _encode(value: Any) -> tuple[bytes, str]:
-    """The bytes of an element that a service returns, as MMS makes them, and their type."""
-    if isinstance(value, bytes | bytearray):
-        return bytes(value), ""
-    if isinstance(value, str):
-        return value.encode(), ""
-    try:
-        return json.dumps(value, indent=2).encode(), "application/json"
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"handle of the model returned a list with {_kind(value)}, which is neither "
-            f"bytes nor text nor JSON: {error}"
-        ) from error
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else type(value).__name__
-
-
-def _clean(phrase: object) -> str:
-    """A reason phrase that HTTP allows: one short line of ASCII."""
-    line = " ".join(str(phrase or "").split()).encode("ascii", "replace").decode()
-    return line[:_LONGEST_PHRASE]
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Error" if status >= HTTPStatus.BAD_REQUEST else "OK"

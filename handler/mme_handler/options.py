@@ -24,6 +24,7 @@ class Options:
     """Directory in which what models require is installed, each in one of its own."""
     output: str | None = None
     response_shape: Literal["standard", "aws"] = "standard"
+    batch: bool = False
     ensemble: bool = True
     libsvm_index_base: Literal[0, 1] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -53,6 +54,7 @@ class Options:
             packages=str(run / "packages"),
             output=settings.inference_output,
             response_shape=settings.response_shape,
+            batch=settings.batch,
             ensemble=settings.inference_ensemble,
             libsvm_index_base=settings.libsvm_index_base,
             device=settings.device,

@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import start_http_server
 
@@ -28,7 +29,7 @@ from mme_handler.metrics import LoadedModel, ServerMetrics
 from mme_handler.mms import frontend
 from mme_handler.mms.hold import Hold
 from mme_handler.mms.no_listing import limit_descriptors, no_listing
-from mme_handler.mms.rendezvous import Rendezvous
+from mme_handler.mms.rendezvous import Launch, Rendezvous
 from mme_handler.models.memory import (
     Budget,
     Cgroup,
@@ -48,6 +49,7 @@ _START_WITHIN: Final = 60.0  # seconds
 _QUIET: Final = 0.25  # seconds without work after which nothing is on its way any more
 _DRAIN_LIMIT: Final = 6.0  # seconds; SageMaker sends SIGKILL 30 s after SIGTERM
 _MEASURE_INTERVAL: Final = 2.0  # seconds
+_PLAIN_PATH: Final = re.compile(r"[!-+\--\[\]-~]+( +[!-+\--\[\]-~]+)*")
 _LAUNCHER_SIZE: Final = 120_000  # bytes that one launcher takes
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -61,6 +63,11 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
     json_logs = logs.wants_json(settings.log_format)
     logs.configure(json_lines=json_logs)
+    if settings.single_model and not _PLAIN_PATH.fullmatch(str(settings.single_model.resolve())):
+        raise StartError(
+            f"MMS cannot start with a model at {str(settings.single_model)!r}: use a path without "
+            "commas, backslashes and other than ASCII characters"
+        )
     if settings.single_model and not settings.single_model.is_dir():
         raise StartError(
             f"there is no model directory {settings.single_model}: set SAGEMAKER_MULTI_MODEL=true "
@@ -119,8 +126,8 @@ class Server:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, self._stop.set)
-            async with asyncio.timeout(self._start_within):
-                await asyncio.gather(self._start_homes(), self._until_mms_answers())
+            if not await self._unless_stopped(self._until_ready()):
+                return 0
             limit_descriptors(self._mms.pid, 0)
             await asyncio.to_thread(self._set_base)
             self._start_metrics()
@@ -131,13 +138,30 @@ class Server:
         finally:
             self._close()
 
+    async def _until_ready(self) -> None:
+        async with asyncio.timeout(self._start_within):
+            await asyncio.gather(self._start_homes(), self._until_mms_answers())
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether `work` came to its end before the server was told to stop."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+            return False
+        task.result()
+        return True
+
     @property
     def _start_within(self) -> float:
         load = self._settings.model_timeout if self._settings.single_model else 0
         return _START_WITHIN + load
 
-    def _on_single_load(self, error: MmeError | None) -> None:
+    def _on_single_load(self, launch: Launch, error: MmeError | None) -> None:
         """The only model is loaded, and MMS may open its port; or it cannot be, and that is all."""
+        if launch.name != frontend.SINGLE_MODEL:
+            return
         if error is not None:
             self._why = f"the model cannot be loaded: {error.message}"
             self._failed.set()

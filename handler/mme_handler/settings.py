@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
+_MOST_BYTES = 1 << 60
+
 # MMS takes the port number for a signed 16-bit one and refuses 32,767 and above.
 _HIGHEST_PORT = 32766
 
@@ -26,7 +28,10 @@ def parse_bytes(value: Any) -> Any:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([bkmg]?)(?:i?b)?\s*", value.lower())
     if not match:
         raise ValueError(f"{value!r} is not a size: write bytes, or a number with k, m or g")
-    return int(float(match[1]) * _UNITS[match[2]])
+    size = float(match[1]) * _UNITS[match[2]]
+    if size > _MOST_BYTES:
+        raise ValueError(f"{value:.40} is more than any machine has")
+    return int(size)
 
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
@@ -80,7 +85,11 @@ class Settings(BaseSettings):
     """Bytes that a model with code may allocate; by default a quarter of the budget."""
 
     model_timeout: float = _environment(
-        "MME_MODEL_TIMEOUT", "SAGEMAKER_MODEL_SERVER_TIMEOUT", default=60.0, gt=0
+        "MME_MODEL_TIMEOUT",
+        "SAGEMAKER_MODEL_SERVER_TIMEOUT",
+        "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS",
+        default=60.0,
+        gt=0,
     )
     """Seconds that a load or an invocation may take before its process is ended."""
 
@@ -140,6 +149,11 @@ class Settings(BaseSettings):
     @classmethod
     def _as_number(cls, value: Any) -> Any:
         return int(value) if value in ("0", "1") else value
+
+    @field_validator("program")
+    @classmethod
+    def _with_suffix(cls, value: str) -> str:
+        return value if value.endswith(".py") else f"{value}.py"
 
     @field_validator("inference_output")
     @classmethod

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal
 
-from mme_handler.errors import MmeError, ModelLoadError, OutOfMemoryError, is_out_of_memory
+from mme_handler.errors import MmeError, ModelLoadError, OutOfMemoryError, as_text, is_out_of_memory
 from mme_handler.models.archive import CODE_DIRECTORY
 
 _MODULE: Final = "inference"
@@ -149,8 +149,8 @@ def _names(signature: inspect.Signature) -> str:
 
 def describe(error: BaseException) -> str:
     """An exception's type and text, for people."""
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    kind, text = as_text(type(error).__name__), as_text(error)
+    return f"{kind}: {text}" if text else kind
 
 
 def where(error: BaseException, directory: Path) -> str | None:

@@ -179,6 +179,9 @@ def test_what_a_handler_service_fails_with(load, tmp_path):
         ("np.empty(1 << 45)", 507, "HandlerService of the model ran out of memory"),
         ("raise ValueError('out of memory: not')", 507, "ran out of memory"),
         ("raise ValueError('odd')  # out of memory", 500, "odd"),
+        ("raise errors.BaseInferenceToolkitError(None, 'odd', 'p')", 500, "^odd$"),
+        ("raise errors.BaseInferenceToolkitError(200, 'odd', 'p')", 500, "^odd$"),
+        ("raise errors.BaseInferenceToolkitError(99999, 'odd', 'p')", 500, "^odd$"),
     ],
 )
 def test_statuses_of_a_handler_service(load, statement, status, text):
@@ -267,6 +270,7 @@ def test_a_class_without_initialize(load):
         ("['äöü']", "äöü".encode(), ""),
         ("[[1, 2]]", b"[\n  1,\n  2\n]", "application/json"),
         ("[None]", b"null", "application/json"),
+        ("[[1.5, float('nan')]]", b"[\n  1.5,\n  null\n]", "application/json"),
     ],
 )
 def test_what_it_may_return(load, returned, body, content_type):
@@ -314,6 +318,7 @@ def test_a_status_of_its_own(load):
         ("raise PredictionException('no rows', 400)", ModelError, 400, "no rows"),
         ("raise PredictionException('no rows')", ModelError, 500, "no rows"),
         ("raise PredictionException('no rows', 7)", ModelError, 500, "no rows"),
+        ("raise PredictionException('no rows', None)", ModelError, 500, "no rows"),
         ("raise BaseInferenceToolkitError(422, 'no', 'p')", Exception, 422, "no"),
     ],
 )

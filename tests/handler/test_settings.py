@@ -37,6 +37,7 @@ VARIABLES = [
     ("MME_MODEL_MEMORY_LIMIT", "1.5g", "model_memory_limit", 3 << 29),
     ("MME_MODEL_TIMEOUT", "2.5", "model_timeout", 2.5),
     ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "7", "model_timeout", 7),
+    ("SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS", "8", "model_timeout", 8),
     ("SAGEMAKER_MODEL_SERVER_WORKERS", "4", "workers_per_model", 4),
     ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "20", "max_payload_mb", 20),
     ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv", "default_accept", "text/csv"),
@@ -50,6 +51,7 @@ VARIABLES = [
     ("MME_INSTALL_REQUIREMENTS", "true", "install_requirements", True),
     ("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/code", "submit_directory", Path("/opt/code")),
     ("SAGEMAKER_PROGRAM", "serve.py", "program", "serve.py"),
+    ("SAGEMAKER_PROGRAM", "serve", "program", "serve.py"),
     ("MME_LOG_FORMAT", "json", "log_format", "json"),
     ("MME_LOG_REQUESTS", "1", "log_requests", True),
 ]

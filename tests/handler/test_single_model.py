@@ -118,6 +118,46 @@ def test_a_killed_host_comes_back(make_server, make_model):
     assert server.process.poll() is None
 
 
+def test_another_model_that_cannot_be_loaded_does_no_harm(make_server, make_model):
+    model = make_model()
+    server = make_server("--model", str(model.path), MME_HOSTS="1")
+    other = make_model("none", files={"README.md": "nothing"})
+    assert server.load("other", other.path)[0] == 500
+    assert_answers(server, model)
+    assert server.stop() == 0
+
+
+def test_stopped_while_the_model_is_loaded(make_server, make_model):
+    files = {"code/inference.py": SLOW.replace("1.5", "30")}
+    server = make_server("--model", str(make_model(files=files).path), ready=False)
+    until(lambda: server.pids()["isolated"], 20, "the process that loads")
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < 5
+    assert not server.run_directory.exists()
+
+
+@pytest.mark.parametrize("name", ["my,model", "mö del", "back\\slash"])
+def test_a_path_that_mms_cannot_read(tmp_path, name):
+    (tmp_path / name).mkdir()
+    ended = subprocess.run(
+        [str(Path(sys.executable).with_name("mme")), "serve", "--model", str(tmp_path / name)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "use a path without commas" in ended.stderr
+
+
+def test_a_path_with_spaces(make_server, make_model, tmp_path):
+    model = make_model()
+    (tmp_path / "my model=1").symlink_to(model.path)
+    server = make_server("--model", str(tmp_path / "my model=1"), MME_HOSTS="1")
+    assert_answers(server, model)
+
+
 def test_batch_transform(make_server, make_model):
     """One prediction a line, whatever is accepted, and no more to ask for."""
     model = make_model()

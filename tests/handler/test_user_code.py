@@ -12,7 +12,14 @@ import pytest
 import mme_handler
 from mme_handler import defaults
 from mme_handler.errors import ModelLoadError, OutOfMemoryError
-from mme_handler.user_code import bind_hook, find_hooks, import_script, takes_context, where
+from mme_handler.user_code import (
+    bind_hook,
+    describe,
+    find_hooks,
+    import_script,
+    takes_context,
+    where,
+)
 
 
 @pytest.fixture
@@ -230,6 +237,18 @@ def test_where_a_syntax_error_is(script, tmp_path):
     with pytest.raises(ModelLoadError) as caught:
         import_script(script("x = 1\ny = (\n"))
     assert where(caught.value, tmp_path) == "inference.py, line 2"
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise self
+
+
+def test_describe():
+    assert describe(ValueError("no region")) == "ValueError: no region"
+    assert describe(KeyError()) == "KeyError"
+    assert describe(ValueError("file \udcff")) == "ValueError: file \\udcff"
+    assert describe(MuteError()) == "MuteError: a MuteError that cannot be shown"
 
 
 # -- The defaults --------------------------------------------------------------------------------

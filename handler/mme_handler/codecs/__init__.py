@@ -14,7 +14,15 @@ from mme_handler.codecs import (  # imported to register themselves
     text_libsvm,
 )
 from mme_handler.codecs.output import Output, Outputs
-from mme_handler.codecs.registry import Codec, Encoded, choose_accept, decode, encode, register
+from mme_handler.codecs.registry import (
+    Codec,
+    Encoded,
+    choose_accept,
+    decode,
+    encode,
+    expands,
+    register,
+)
 from mme_handler.codecs.schema import Schema
 
 __all__ = [
@@ -30,6 +38,7 @@ __all__ = [
     "choose_accept",
     "decode",
     "encode",
+    "expands",
     "parquet",
     "recordio_protobuf",
     "register",

@@ -14,7 +14,8 @@ Where a document could be read in two ways: an object whose keys are exactly the
 names means the features, whatever they are called. Of other objects the first of "instances",
 "dataframe_records", "inputs", "features", "dataframe_split" and "columns" counts, and keys besides
 are ignored. A flat list is always one row. An object in a list whose "features" is a list is a row
-of these values. A text that is a category of its column is never "missing".
+of these values. A text that is a category of its column is never "missing"; a number in such a
+column is what `schema.Categories` makes of it. The body may begin with a byte order mark.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _KEYS = rb'instances|features|dataframe_records|inputs(?="\s*:\s*\[\s*\[)'  # no
 _HEAD = re.compile(rb'\s*(\{\s*"(' + _KEYS + rb')"\s*:\s*)?\[\s*(?=([\[{]))')
 _TAIL = re.compile(rb"(?<=[\]}])\s*\]\s*(\}?)\s*\Z")
 _EDGE_BYTES = 256
+_BOM = b"\xef\xbb\xbf"
 
 
 def decode(body: Body, schema: Schema) -> Matrix:
@@ -53,6 +55,8 @@ def decode(body: Body, schema: Schema) -> Matrix:
         BadRequestError: names the row, counted from 1, and the column if it is about one.
         RequestTooLargeError: there are too many rows.
     """
+    if bytes(body[: len(_BOM)]) == _BOM:
+        body = memoryview(body)[len(_BOM) :]
     if len(body) > CHUNK_BYTES:
         matrix = _decode_in_pieces(memoryview(body), schema)
         if matrix is not None:

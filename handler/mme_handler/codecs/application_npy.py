@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -127,6 +128,8 @@ def _header_limit(schema: Schema) -> int:
 def _header(head: Body, size: int, schema: Schema) -> _Header:
     """The header of an NPY of `size` bytes that starts with `head`, checked against both."""
     shape, fortran, dtype, start = _parse(bytes(head))
+    if not all(type(n) is int and abs(n) <= sys.maxsize for n in shape):
+        raise BadRequestError("the header's shape must be of whole numbers of 64 bits")
     _check_dtype(dtype)
     if not 1 <= len(shape) <= (1 if dtype.names else 2):
         kind = "of fields " if dtype.names else ""
@@ -168,6 +171,7 @@ def _reason(error: Exception) -> str:
 
 
 def _cut(text: str) -> str:
+    text = text.encode(errors="backslashreplace").decode()  # a lone surrogate cannot be sent
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
 
 
@@ -285,4 +289,4 @@ def _columns(
 
 
 register(Codec("application/x-npy", decode, encode, aliases=("application/npy", "npy")))
-register(Codec("application/x-npz", decode_npz, aliases=("npz",)))
+register(Codec("application/x-npz", decode_npz, aliases=("npz",), expands=True))

@@ -129,4 +129,4 @@ def _field(view: memoryview, table: int, number: int) -> int:
     return table + offset if offset else 0
 
 
-register(Codec("application/vnd.apache.arrow.stream", decode, encode))
+register(Codec("application/vnd.apache.arrow.stream", decode, encode, expands=True))

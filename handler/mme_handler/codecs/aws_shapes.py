@@ -6,7 +6,6 @@ JSON is a bare list, ``[1.5, 2.5]``, and CSV one line for all rows, ``1.5,2.5``,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from mme_handler.codecs import application_json, text_csv
 from mme_handler.codecs.chunks import number_texts
@@ -28,7 +27,7 @@ def encode_csv(outputs: Outputs) -> bytes:
     return encode_json(outputs)[1:-1].replace(b"null", b"nan")
 
 
-ENCODERS: Final[Mapping[str, Callable[[Outputs], bytes]]] = {
-    "application/json": encode_json,
-    "text/csv": encode_csv,
-}
+def encoders(batch: bool) -> Mapping[str, Callable[[Outputs], bytes]]:
+    """What to write for which content type; in a `batch` transform CSV has a line for each row."""
+    shapes = {"application/json": encode_json}
+    return shapes if batch else {**shapes, "text/csv": encode_csv}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,12 +19,11 @@ from mme_handler.codecs.matrix import (
     too_large,
     wrong_count,
 )
-from mme_handler.codecs.schema import Schema
+from mme_handler.codecs.schema import Categories, Schema, read_number
 from mme_handler.errors import BadRequestError
 
 MISSING = frozenset({"", "nan", "na", "null"})
 
-_NUMBER_START = frozenset("+-.0123456789")
 # A cell and the separator before it: quoted, with quotes within doubled; or anything else. Nothing
 # in it is tried twice, so that no line takes long.
 _CELL = r'(?:\A|{0})(?:[^\S{0}]*+"([^"]*+(?:""[^"]*+)*+)"[^\S{0}]*+(?={0}|\Z)|([^{0}]*+))'
@@ -39,8 +38,8 @@ class Layout(NamedTuple):
     schema: Schema
     columns: Sequence[int]
     """The model's column of each cell."""
-    coded: Sequence[tuple[int, Mapping[str, int]]]
-    """The cells of categorical columns, with the codes of their categories."""
+    held: Sequence[tuple[int, Categories]]
+    """The cells of columns of which the model holds the categories."""
 
 
 def make_layout(separator: bytes, schema: Schema, order: list[int] | None = None) -> Layout:
@@ -48,8 +47,8 @@ def make_layout(separator: bytes, schema: Schema, order: list[int] | None = None
     columns: Sequence[int] = range(schema.features)
     if order is not None:
         columns = sorted(columns, key=order.__getitem__)
-    coded = [(order[c] if order else c, codes) for c, codes in schema.categories.items() if codes]
-    return Layout(separator.decode(), schema, columns, coded)
+    held = [(order[c] if order else c, categories) for c, categories in schema.held.items()]
+    return Layout(separator.decode(), schema, columns, held)
 
 
 def decode_lines(rows: bytes, first: int, layout: Layout) -> Matrix:
@@ -98,18 +97,27 @@ def parse(text: str) -> float | None:
 def _row(line: str, number: int, layout: Layout) -> list[float]:
     features = layout.schema.features
     cells = _cells(line, number, layout)
-    if layout.coded:
-        for column, codes in layout.coded:
-            text = cells[column].strip()
-            if text in codes and text and text[0] not in _NUMBER_START:
-                cells[column] = str(codes[text])
-        line = layout.separator.join(cells)
-    if line.isascii() and "_" not in line:
+    plain: list[str] | None = cells
+    if layout.held:
+        plain = _coded(cells, layout)
+        line = layout.separator.join(plain or ())
+    if plain and line.isascii() and "_" not in line:
         with contextlib.suppress(ValueError):
-            values = [float(cell) for cell in cells]
+            values = [float(cell) for cell in plain]
             if sum(map(abs, values)) < FLOAT32_OVERFLOW:  # false if one is NaN
                 return values
     return [_value(cells[column], number, column, layout) for column in range(features)]
+
+
+def _coded(cells: list[str], layout: Layout) -> list[str] | None:
+    """The cells with codes in place of categories; None if one takes a closer look."""
+    cells = cells.copy()
+    for column, categories in layout.held:
+        text = cells[column].strip()
+        if not text or text not in categories.texts:
+            return None
+        cells[column] = str(categories.texts[text])
+    return cells
 
 
 def _cells(line: str, number: int, layout: Layout) -> list[str]:
@@ -142,24 +150,20 @@ def _value(cell: str, line: int, column: int, layout: Layout) -> float:
     """The cell's number, the code of its category, or NaN if it is missing."""
     text = cell.strip()
     value = parse(text)
-    if value is not None and abs(value) < FLOAT32_OVERFLOW:
-        return value
+    feature = layout.columns[column]
+    held = layout.schema.held.get(feature)
     where = f"line {line}, column {column + 1}"
-    if text and _is_category(text, value, layout.columns[column], layout.schema):
-        try:
-            code = layout.schema.code(layout.columns[column], text)
-        except BadRequestError as error:
-            raise BadRequestError(f"line {line}, {error}") from None
-        assert code is not None, "the column is categorical"  # noqa: S101
-        return code
-    if value is None:
-        raise not_a_number(where, quote(text))
-    if abs(value) >= FLOAT32_OVERFLOW:
+    if held and text and text in held.texts:
+        return held.texts[text]
+    if value is not None and abs(value) >= FLOAT32_OVERFLOW:
         raise too_large(where, quote(text))
-    return value
-
-
-def _is_category(text: str, value: float | None, column: int, schema: Schema) -> bool:
-    """Whether the text is no number but a category, be it called nan."""
-    codes = schema.categories.get(column)
-    return codes is not None and (value is None or text in codes)
+    if value is not None and (held is None or value != value):
+        return value
+    number = None if value is None else read_number(text)
+    try:
+        code = layout.schema.code(feature, text if number is None else number)
+    except BadRequestError as error:
+        raise BadRequestError(f"line {line}, {error}") from None
+    if code is None:
+        raise not_a_number(where, quote(text))
+    return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -25,6 +24,7 @@ from mme_handler.codecs.schema import Schema
 from mme_handler.errors import BadRequestError
 
 _CELLS = frozenset({int, float, type(None)})  # not bool, which numpy would take for a number
+_CODED = _CELLS | {str}
 _MISSING = frozenset({"nan", "na", "null"})
 
 
@@ -32,7 +32,8 @@ def decode_rows(rows: list[Any], first: int, schema: Schema) -> Matrix:
     """The matrix of a few rows, each as JSON has it.
 
     A row is a list of values, {"features": [value, ..]}, or a record by feature name, its keys in
-    any order. null and "NaN", "NA", "null" are NaN; in a categorical column a text is a category.
+    any order. null and "NaN", "NA", "null" are NaN; in a categorical column a text is a category,
+    and so is a number unless it is a code (`schema.Categories`).
 
     Args:
         rows: at least one row, each still to be checked.
@@ -50,9 +51,8 @@ def decode_rows(rows: list[Any], first: int, schema: Schema) -> Matrix:
         rows = _unwrap(rows, first, schema)
         kinds = set(map(type, rows))
     if kinds == {list} and set(map(len, rows)) == {schema.features}:
-        matrix = _plain(rows)
-        if matrix is None and schema.categories:
-            matrix = _plain([_coded(row, schema.categories) for row in rows])
+        plain = _coded(rows, schema) if schema.held else rows
+        matrix = None if plain is None else _plain(plain)
         if matrix is not None:
             return matrix
     values = [_row(row, f"row {number}", schema) for number, row in enumerate(rows, first)]
@@ -134,14 +134,17 @@ def _plain(rows: list[list[Any]]) -> Matrix | None:
     return None if row is None else row.reshape(1, -1)
 
 
-def _coded(row: list[Any], categories: Mapping[int, Mapping[str, int]]) -> list[Any]:
-    """The row with the categories it has as texts replaced by codes, as far as they are known."""
-    row = row.copy()
-    for column, codes in categories.items():
-        value = row[column]
-        if isinstance(value, str):
-            row[column] = codes.get(value, value)
-    return row
+def _coded(rows: list[list[Any]], schema: Schema) -> list[list[Any]] | None:
+    """The rows with codes in place of categories; None if one takes a closer look."""
+    coded = [row.copy() for row in rows]
+    for column, categories in schema.held.items():
+        for row in coded:
+            value = row[column]
+            code = categories.of(value) if type(value) in _CODED else None
+            if code is None:
+                return None
+            row[column] = code
+    return coded
 
 
 def _row(row: Any, where: str, schema: Schema) -> list[float]:
@@ -160,6 +163,8 @@ def _number(value: Any, where: str, column: int, schema: Schema) -> float:
         return _text(value, where, column, schema)
     if type(value) not in _CELLS:
         raise not_a_number(f"{where}, {schema.label(column)}", describe(value))
+    if column in schema.held:
+        return _code(value, where, column, schema)
     if abs(value) >= FLOAT32_OVERFLOW:
         raise too_large(f"{where}, {schema.label(column)}", repr(value))
     return float(value)
@@ -169,10 +174,14 @@ def _text(text: str, where: str, column: int, schema: Schema) -> float:
     missing = text.lower() in _MISSING
     if missing and text not in schema.categories.get(column, ()):
         return NAN
+    return _code(text, where, column, schema)
+
+
+def _code(value: str | float, where: str, column: int, schema: Schema) -> float:
     try:
-        code = schema.code(column, text)
+        code = schema.code(column, value)
     except BadRequestError as error:
         raise BadRequestError(f"{where}, {error}") from None
     if code is None:
-        raise not_a_number(f"{where}, {schema.label(column)}", quote(text))
+        raise not_a_number(f"{where}, {schema.label(column)}", describe(value))
     return code

@@ -88,4 +88,5 @@ def too_large(where: str, what: str) -> BadRequestError:
 def quote(text: str) -> str:
     """`text` in double quotes on one line, cut to a length that suits a message."""
     shown = text if len(text) <= _QUOTE_LIMIT else text[:_QUOTE_LIMIT] + "..."
-    return orjson.dumps(shown).decode()
+    # A surrogate by itself is no text that could be sent.
+    return orjson.dumps(shown.encode(errors="backslashreplace").decode()).decode()

@@ -104,5 +104,6 @@ register(
         decode,
         encode,
         aliases=("application/vnd.apache.parquet", "parquet"),
+        expands=True,
     )
 )

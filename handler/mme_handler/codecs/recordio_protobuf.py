@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mme_handler.codecs.arrays import recode
 from mme_handler.codecs.chunks import batches
 from mme_handler.codecs.matrix import FLOAT32_OVERFLOW, Matrix, quote, too_large, wrong_count
 from mme_handler.codecs.output import Output, Outputs
@@ -56,7 +57,10 @@ def decode(body: Body, schema: Schema) -> Matrix:
     """
     view = memoryview(body)
     matrix = _decode_dense(view, schema)
-    return _decode_each(view, schema) if matrix is None else matrix
+    if matrix is None:
+        matrix = _decode_each(view, schema)
+    recode(matrix, schema)
+    return matrix
 
 
 def encode(outputs: Outputs) -> bytes:
@@ -309,4 +313,12 @@ def _field(
     return field | {"type": "TYPE_MESSAGE", "type_name": f".{_PACKAGE}.{kind}"}
 
 
-register(Codec("application/x-recordio-protobuf", decode, encode, aliases=("recordio-protobuf",)))
+register(
+    Codec(
+        "application/x-recordio-protobuf",
+        decode,
+        encode,
+        aliases=("recordio-protobuf",),
+        expands=True,
+    )
+)

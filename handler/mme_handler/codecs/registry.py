@@ -34,6 +34,8 @@ class Codec(NamedTuple):
     decode: Callable[[Body, Schema], Matrix] | None = None
     encode: Callable[[Outputs], bytes] | None = None
     aliases: tuple[str, ...] = ()
+    expands: bool = False
+    """Whether a small body can stand for many rows."""
 
 
 class Encoded(NamedTuple):
@@ -50,6 +52,12 @@ def register(codec: Codec) -> None:
     """Add `codec` to the table, in place of an earlier one of the same content type."""
     for name in (codec.content_type, *codec.aliases):
         _codecs[name] = codec
+
+
+def expands(content_type: str) -> bool:
+    """Whether a small body of this content type can stand for many rows."""
+    codec = _codecs.get(content_type) or _codecs.get(_media_type(content_type))
+    return codec is not None and codec.expands
 
 
 def decode(body: Body, content_type: str | None, schema: Schema) -> Matrix:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mme_handler.codecs.arrays import copy, copy_column, no_rows
+from mme_handler.codecs.chunks import batches
 from mme_handler.codecs.matrix import Matrix, quote, stack, wrong_count
 from mme_handler.codecs.output import Outputs
 from mme_handler.codecs.schema import Schema
@@ -75,7 +76,7 @@ class Reader:
         for column, position in enumerate(self._positions):
             _check_type(fields.types[position], column, schema)
 
-    def matrix(self, batches: Iterable[pa.RecordBatch]) -> Matrix:
+    def matrix(self, source: Iterable[pa.RecordBatch]) -> Matrix:
         """The C-contiguous float32 matrix (rows, features); a null is NaN.
 
         Raises:
@@ -85,7 +86,7 @@ class Reader:
         """
         parts: list[Matrix] = []
         rows = size = 0
-        for batch in batches:
+        for batch in source:
             size += batch.get_total_buffer_size()
             if size > MAX_UNPACKED:
                 raise too_much(size)
@@ -100,23 +101,31 @@ class Reader:
 
     def _convert(self, batch: pa.RecordBatch, first: int) -> Matrix:
         matrix = np.empty((batch.num_rows, self._schema.features), np.float32)
-        if self.is_list:
-            values = _list_values(batch.column(self._positions[0]), first, self._schema.features)
-            copy(matrix, values.reshape(matrix.shape), self._schema, first)
-            return matrix
+        width = self._schema.features if self.is_list else 1
         for column, position in enumerate(self._positions):
-            values = self._values(batch.column(position), column)
-            copy_column(matrix, column, values, self._schema, first)
+            array = batch.column(position)
+            # All in one, a column of many million nulls would hold up the other requests.
+            for rows in batches(batch.num_rows, width):
+                part = array.slice(rows.start, rows.stop - rows.start)
+                self._fill(matrix[rows], part, column, first + rows.start)
         return matrix
 
-    def _values(self, array: pa.Array, column: int) -> NDArray[Any]:
+    def _fill(self, matrix: Matrix, array: pa.Array, column: int, first: int) -> None:
         import pyarrow as pa
 
+        if self.is_list:
+            values = _list_values(array, first, self._schema.features)
+            copy(matrix, values.reshape(matrix.shape), self._schema, first)
+            return
+        is_dictionary = pa.types.is_dictionary(array.type)
+        if is_dictionary and _is_number(array.type.value_type):
+            array = array.dictionary_decode()
         if _is_number(array.type):
-            return numbers(array)
-        if not pa.types.is_dictionary(array.type):
-            array = array.dictionary_encode()
-        return self._codes(array, column)
+            copy_column(matrix, column, numbers(array), self._schema, first)
+        else:
+            matrix[:, column] = self._codes(
+                array if is_dictionary else array.dictionary_encode(), column
+            )
 
     def _codes(self, array: pa.DictionaryArray, column: int) -> NDArray[np.float64]:
         """The code of each category; only those that are used need be known to the model."""
@@ -175,11 +184,17 @@ def _is_number(kind: pa.DataType) -> bool:
     )
 
 
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a dictionary's values, or the type itself."""
+    from pyarrow import types
+
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
 def _is_text(kind: pa.DataType) -> bool:
     from pyarrow import types
 
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _value_type(kind)
     return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
@@ -191,6 +206,10 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _check_type(kind: pa.DataType, column: int, schema: Schema) -> None:
     if _is_number(kind) or (column in schema.categories and _is_text(kind)):
+        return
+    # Where the model has only codes, a dictionary's numbers are not likely to be these.
+    only_codes = column in schema.categories and column not in schema.held
+    if _is_number(_value_type(kind)) and not only_codes:
         return
     texts = ", or texts (utf8, or a dictionary of it)" if column in schema.categories else ""
     raise BadRequestError(
@@ -242,9 +261,11 @@ def _valid(array: pa.Array) -> NDArray[np.bool_]:
 
 
 def _bits(array: pa.Array, buffer: int) -> NDArray[np.bool_]:
-    packed = np.frombuffer(array.buffers()[buffer], np.uint8)
-    bits = np.unpackbits(packed, count=array.offset + len(array), bitorder="little")
-    return bits[array.offset :].view(np.bool_)
+    start, offset = divmod(array.offset, 8)  # it may be a slice of a long array
+    packed = np.frombuffer(array.buffers()[buffer], np.uint8, offset=start)
+    count = offset + len(array)
+    bits = np.unpackbits(packed[: -(-count // 8)], count=count, bitorder="little")
+    return bits[offset:].view(np.bool_)
 
 
 def _list_values(array: pa.Array, first: int, features: int) -> NDArray[Any]:

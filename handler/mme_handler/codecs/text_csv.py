@@ -5,12 +5,14 @@ else here. Whatever it refuses (+1, .5, quotes, categories, mistakes) is read li
 `csv_lines`, which decides what is right and words the errors.
 
 A header (`csv_header`) that names the model's features gives their order. In a categorical column a
-text is the name of a category, even if it is NA or nan, and a number, quoted or not, is a code.
+cell, quoted or not, is a category if the model has one of just this text, even if it is NA or nan;
+a number is what `schema.Categories` makes of it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import orjson
@@ -42,7 +44,7 @@ def decode(body: Body, schema: Schema) -> Matrix:
         BadRequestError: names the line, and the column if it is about one.
     """
     if len(body) <= CHUNK_BYTES:
-        matrix = _fast(bytes(body).rstrip(), b",", schema)
+        matrix = _fast(bytes(body).rstrip(), b",", schema, range(schema.features))
         if matrix is not None:
             return matrix
     view = memoryview(body)
@@ -61,7 +63,7 @@ def decode(body: Body, schema: Schema) -> Matrix:
 def _header(view: memoryview, separator: bytes, schema: Schema) -> tuple[int, list[int] | None]:
     """How many bytes the header takes, 0 if there is none, and the order that it gives."""
     first = next(iter(pieces(view, b"\n"))).partition(b"\n")[0]
-    if _fast(first, separator, schema) is not None:
+    if _fast(first, separator, schema, range(schema.features)) is not None:
         return 0, None
     names = header_names(first, separator, schema)
     if names is None:
@@ -81,7 +83,7 @@ def _in_pieces(
     parts: list[Matrix] = []
     for piece in pieces(view, b"\n"):
         rows = piece.removesuffix(b"\n")
-        matrix = _fast(rows, separator, schema)
+        matrix = _fast(rows, separator, schema, layout.columns)
         parts.append(decode_lines(rows, line, layout) if matrix is None else matrix)
         line += len(parts[-1])
     return stack(parts)
@@ -152,8 +154,11 @@ def _separator(view: memoryview, features: int) -> bytes:
     return next((s for s in (b",", b";", b"\t") if s in first_line), b",")
 
 
-def _fast(rows: bytes, separator: bytes, schema: Schema) -> Matrix | None:
-    """The matrix if the rows make up a JSON list of numbers; else None."""
+def _fast(rows: bytes, separator: bytes, schema: Schema, columns: Sequence[int]) -> Matrix | None:
+    """The matrix if the rows make up a JSON list of numbers; else None.
+
+    `columns` are the model's columns of the cells in a row.
+    """
     features = schema.features
     if schema.categories and (b"n" in rows or b"N" in rows):
         return None  # a category may be called NA
@@ -176,8 +181,25 @@ def _fast(rows: bytes, separator: bytes, schema: Schema) -> Matrix | None:
             values = orjson.loads(_missing_as_null(text))
         except orjson.JSONDecodeError:
             return None
+    if schema.held and not _code(values, schema, columns):
+        return None
     matrix = to_float32(values) if values else None
     return None if matrix is None else matrix.reshape(lines, features)
+
+
+def _code(values: list[float | None], schema: Schema, columns: Sequence[int]) -> bool:
+    """Put codes in place of the categories in rows of numbers; False where it cannot be done."""
+    for place, column in enumerate(columns):
+        held = schema.held.get(column)
+        if held is None:
+            continue
+        if not held.distinct:  # it matters how the number is written
+            return False
+        codes = [held.of(value) for value in values[place :: len(columns)]]
+        if None in codes:
+            return False
+        values[place :: len(columns)] = codes
+    return True
 
 
 def _missing_as_null(text: bytes) -> bytes:

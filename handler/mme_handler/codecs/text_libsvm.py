@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from mme_handler.codecs.arrays import recode
 from mme_handler.codecs.lines import blank_line, line_pieces, not_utf8
 from mme_handler.codecs.matrix import (
     FLOAT32_OVERFLOW,
@@ -77,6 +78,7 @@ def decode(body: Body, schema: Schema) -> Matrix:
         start += part.height
         if number % _PARTS_PER_STEP == 0:
             time.sleep(0)
+    recode(matrix, schema)
     return matrix
 
 
@@ -207,4 +209,11 @@ def _is_whole(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-register(Codec("text/libsvm", decode, aliases=("text/x-libsvm", "application/x-libsvm", "libsvm")))
+register(
+    Codec(
+        "text/libsvm",
+        decode,
+        aliases=("text/x-libsvm", "application/x-libsvm", "libsvm"),
+        expands=True,
+    )
+)

@@ -187,5 +187,5 @@ def _prediction_head(status: int, phrase: str, content_type: str) -> bytes:
 
 
 def _string(value: str) -> bytes:
-    encoded = value.encode()
+    encoded = value.encode("utf-8", "backslashreplace")  # a lone surrogate is no UTF-8
     return _INT.pack(len(encoded)) + encoded

@@ -89,8 +89,8 @@ class Rendezvous:
         # Opened for reading and writing, so that no open blocks and no reader meets the end while
         # this process lives.
         self._announcements = os.open(run / LAUNCHES, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self.on_load: Callable[[MmeError | None], None] = lambda _: None
-        """Told of each load: what it failed with, or None."""
+        self.on_load: Callable[[Launch, MmeError | None], None] = lambda *_: None
+        """Told of each load: the model, and what it failed with or None."""
         self._alive = os.open(run / ALIVE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def start(self) -> None:
@@ -201,13 +201,13 @@ class Rendezvous:
             try:
                 pid = await self._pool.load(launch, connection)
             except MmeError as error:
-                self.on_load(error)
+                self.on_load(launch, error)
                 await self._refuse(launch, connection, error)
                 return
             launch.loaded = True
             reply = protocol.load_reply(200, f"{protocol.LOADED_MESSAGE}{pid}")
             await self._loop.sock_sendall(connection, reply)
-        self.on_load(None)
+        self.on_load(launch, None)
         self._loop.call_later(_STREAM_FILES_AFTER, self._remove_stream_files, launch)
 
     async def _read_load(self, connection: socket.socket) -> protocol.LoadRequest:

@@ -79,7 +79,8 @@ def inspect(
 
     Args:
         directory: where it is.
-        program: name of the script, looked for in its code directory and at its root.
+        program: name of the script, looked for in its code directory and at its root; in its
+            absence ``inference.py`` is.
         default_script: the script of a model that brings none.
         allow_pickle: whether to look into each model file's first bytes for `Archive.pickled`.
 
@@ -92,7 +93,8 @@ def inspect(
         pickled = allow_pickle and any(is_pickle(_head(path)) for path in files)
     except OSError as error:
         raise ModelLoadError(f"the model's directory cannot be read: {error.strerror}") from None
-    scripts = (directory / CODE_DIRECTORY / program, directory / program)
+    names = dict.fromkeys((program, SCRIPT))
+    scripts = [place / name for name in names for place in (directory / CODE_DIRECTORY, directory)]
     script = next((path for path in scripts if path.is_file()), default_script)
     return Archive(directory, files, script, size, pickled)
 

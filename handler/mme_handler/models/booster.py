@@ -33,7 +33,7 @@ class ModelInfo:
     how many it tells apart (0 when it does not classify), `targets` how many labels it was trained
     on; `rounds` is the number of boosting rounds, `best_iteration` the best of them, from 0, when
     training stopped early. `categories` gives, for each column whose categories the model has
-    stored, the code of each text (no codes when they are not texts, or not all ASCII); it is None
+    stored, the code of each, spelled as a text (no codes when they are not all ASCII); it is None
     when no column is categorical.
     """
 

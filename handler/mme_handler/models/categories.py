@@ -1,4 +1,4 @@
-"""The texts of a model's categories, and the codes that stand for them in its columns."""
+"""The categories of a model, spelled as texts, and the codes that stand for them in its columns."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import xgboost as xgb
 
 
 def categories(booster: xgb.Booster) -> dict[int, dict[str, int]]:
-    """Return the code of each text, for the columns whose categories the model has stored.
+    """Return the code of each category, for the columns whose categories the model has stored.
 
-    A column whose categories are not texts, or not surely the right ones, has no codes.
+    A number is spelled as Python does it, as in "10". A column has no codes if its categories are
+    neither texts nor numbers, or not surely the right ones.
 
     Raises:
         ValueError: what the model has stored is damaged.
@@ -29,13 +30,15 @@ def categories(booster: xgb.Booster) -> dict[int, dict[str, int]]:
 
 
 def _codes(pa: Any, values: Any) -> dict[str, int]:
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+    types = pa.types
+    is_text = types.is_string(values.type) or types.is_large_string(values.type)
+    if not (is_text or types.is_integer(values.type) or types.is_floating(values.type)):
         return {}
     try:
         values.validate(full=True)
     except pa.ArrowInvalid:
         return {}
-    texts = values.to_pylist()
+    texts = [str(value) for value in values.to_pylist()]
     # XGBoost 3.1 and 3.2 cut pandas' categories apart by characters and not by bytes: from the
     # first that is not ASCII, all are wrong and nothing shows it (dmlc/xgboost#12371).
     if not all(text.isascii() for text in texts):

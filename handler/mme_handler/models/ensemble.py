@@ -25,15 +25,21 @@ class Ensemble:
 
     def __init__(self, members: Sequence[Predictor]) -> None:
         first = members[0]
-        for name in ("features", "objective", "classes", "columns"):
+        for name in ("features", "objective", "classes", "columns", "categories"):
             values = [getattr(member, name) for member in members]
-            if len(set(values)) > 1:
+            if any(value != values[0] for value in values):
                 raise ModelLoadError(
                     f"the ensemble's model files do not fit together: their {name} differ"
                 )
         self._members = tuple(members)
+        self.groups = first.groups
         self.features, self.columns = first.features, first.columns
         self.objective, self.classes = first.objective, first.classes
+
+    @property
+    def trees(self) -> int:
+        """How many trees all members have together."""
+        return sum(member.trees for member in self._members)
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Shapes and errors as `Predictor.predict`; of equally many votes the lower label wins."""

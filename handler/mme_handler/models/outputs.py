@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mme_handler.codecs.output import SCORE, Output
-from mme_handler.codecs.schema import MAX_CELLS
 from mme_handler.errors import BadRequestError, RequestTooLargeError
 
 Kind = Literal["margin", "leaf", "contributions", "interactions"]
@@ -30,6 +29,9 @@ DEFAULT: Final[Keys] = (SCORE,)
 ATTRIBUTES_HEADER: Final = "x-amzn-sagemaker-custom-attributes"
 BIAS: Final = "bias"
 
+# Trees that SHAP values may walk for one request: at some 4 microseconds a tree, half a minute.
+_MOST_WORK: Final = 8_000_000
+
 
 class Model(Protocol):
     """What is asked of a predictor."""
@@ -39,6 +41,12 @@ class Model(Protocol):
     """2 for ``binary:`` objectives, 0 where there are none."""
     columns: tuple[str, ...]
     """The features' names; f0, f1, ... for a model without."""
+    groups: int
+    """How many values a prediction of one row has."""
+
+    @property
+    def trees(self) -> int:
+        """How many trees it has; 1 for a linear model."""
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """The prediction of `Booster.predict`."""
@@ -53,8 +61,8 @@ def parse(text: str) -> Keys:
     Raises:
         ValueError: names the one that is unknown, and the nearest known.
     """
-    keys = tuple(text.replace(" ", "").lower().split(","))
-    for key in keys:
+    keys = tuple(key for key in text.replace(" ", "").lower().split(",") if key)
+    for key in keys or ("",):
         if key not in _KNOWN:
             near = difflib.get_close_matches(key, _KNOWN, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_KNOWN)}"
@@ -86,10 +94,7 @@ def compute(model: Model, features: NDArray[np.float32], keys: Keys) -> list[Out
 
     Raises:
         BadRequestError: the model has no such output.
-        RequestTooLargeError: the outputs would take too much memory.
     """
-    if "interactions" in keys:
-        _check_interactions(model, len(features))
     outputs = []
     raw: Array | None = None
     for key in keys:
@@ -103,13 +108,48 @@ def compute(model: Model, features: NDArray[np.float32], keys: Keys) -> list[Out
     return outputs
 
 
-def _check_interactions(model: Model, rows: int) -> None:
-    cells = max(model.classes, 1) * (len(model.columns) + 1) ** 2
-    if rows * cells > MAX_CELLS:
+def check_size(model: Model, rows: int, keys: Keys, most_bytes: int) -> None:
+    """Refuse, before anything is computed, what cannot be sent or would take minutes.
+
+    Args:
+        model: the predictor.
+        rows: how many rows are to be answered.
+        keys: with what.
+        most_bytes: the largest answer; each value in it takes at least two bytes.
+
+    Raises:
+        RequestTooLargeError: says how many rows are possible.
+    """
+    values = sum(_values_of(key, model) for key in keys)
+    most = most_bytes // 2 // values
+    if work := sum(_work_of(key, model) for key in keys):
+        most = min(most, _MOST_WORK // work)
+    if rows > most:
+        remedy = f"send at most {most:,} rows" if most else "even one row is"
         raise RequestTooLargeError(
-            f"interactions of {len(model.columns):,} features take {cells:,} values a row: send "
-            f"at most {max(MAX_CELLS // cells, 1):,} rows"
+            f"{rows:,} rows with {values:,} values each ({', '.join(keys)}) are too much for one "
+            f"answer: {remedy}"
         )
+
+
+def _values_of(key: str, model: Model) -> int:
+    """How many values the output has for a row."""
+    columns = len(model.columns) + 1
+    per_group = {"contributions": columns, "interactions": columns**2}.get(key, 1)
+    if key == "leaf":
+        return model.trees
+    if key in ("predicted_label", "probability", "raw_score"):
+        return 1
+    if key in ("labels", "probabilities", "raw_scores"):
+        return max(model.classes, model.groups)
+    return model.groups * per_group
+
+
+def _work_of(key: str, model: Model) -> int:
+    """Trees that XGBoost walks for one row, in the two outputs that are slow."""
+    if key == "contributions":
+        return model.trees
+    return model.trees * (len(model.columns) + 1) if key == "interactions" else 0
 
 
 def _explained(model: Model, features: NDArray[np.float32], kind: Any) -> Output:
@@ -126,6 +166,8 @@ def _selected(key: str, model: Model, raw: Array) -> Array:
     function = _SELECTABLE[key].get(_family(model.objective))
     if function is None:
         return np.full(len(raw), np.nan, np.float32)
+    if model.objective == _SOFTPROB:
+        raw = raw.reshape(len(raw), -1)  # XGBoost leaves out an axis of one class
     return function(raw, model.classes)
 
 

@@ -129,9 +129,12 @@ class Predictor:
         device: Literal["cpu", "cuda"] = "cpu",
     ) -> None:
         info = loaded.info
-        self.features = info.features
+        self.features, self._booster_name = info.features, info.booster
         self.objective, self.classes = info.objective, info.classes
+        self.categories = info.categories
         self.columns = info.feature_names or tuple(f"f{n}" for n in range(info.features))
+        self.groups = max(info.classes if info.objective == "multi:softprob" else 1, info.targets)
+        self._trees: int | None = None
         self._rounds = rounds
         self._config = _CONFIG % rounds
         self._batch_size = batch_size
@@ -197,7 +200,10 @@ class Predictor:
         except xgb.core.XGBoostError as error:
             if is_out_of_memory(error):
                 raise _translate(error) from error
-            raise BadRequestError(f"This model has no {kind}: {first_line(error)}") from error
+            # What XGBoost says of it is a failed check of its own.
+            raise BadRequestError(
+                f"XGBoost has no {kind} for this model ({self.objective}, {self._booster_name})."
+            ) from error
 
     def _in_batches(
         self,
@@ -207,6 +213,15 @@ class Predictor:
     ) -> NDArray[np.float32]:
         starts = range(0, len(matrix), size)
         return np.concatenate([function(matrix[start : start + size]) for start in starts])
+
+    @property
+    def trees(self) -> int:
+        """How many trees it has; 1 for a linear model."""
+        if self._trees is None:
+            row = np.full((1, self.features), np.nan, np.float32)
+            linear = self._booster_name == "gblinear"
+            self._trees = 1 if linear else self.explain(row, "leaf").size
+        return self._trees
 
     def warm(self) -> None:
         """Predict one row of missing values: what the first prediction sets up is then done.

@@ -19,6 +19,12 @@ NAMES: Final = ("mme.toml", "mme.json")
 _MOST_BYTES: Final = 64 << 10
 
 
+def _no_infinity(value: float) -> float:
+    if math.isinf(value):
+        raise ValueError("infinity is never accepted in a request, so it can mark nothing")
+    return value
+
+
 def _known(text: str) -> str:
     outputs.parse(text)
     return text
@@ -29,7 +35,7 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    missing: float = math.nan
+    missing: Annotated[float, AfterValidator(_no_infinity)] = math.nan
     """The number that means "missing" in requests, besides an empty cell, null and NaN."""
 
     output: Annotated[str, AfterValidator(_known)] | None = None
@@ -44,7 +50,7 @@ class ModelSettings(BaseModel):
     threads: int = Field(default=1, ge=1, le=256)
     """Threads that one prediction may use."""
 
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, ge=0.001)
     """Seconds that an invocation of a model with code may take, at most the container's."""
 
     memory: Annotated[Bytes, Field(ge=1)] | None = None

@@ -229,9 +229,8 @@ class Zygote:
         channel, far = Channel.pair()
         environment = {
             **os.environ,
-            # One thread a process: there are as many hosts as CPUs. And XGBoost must find OpenMP
-            # untouched in a forked process.
-            "OMP_NUM_THREADS": "1",
+            # One thread a process: there are as many hosts as CPUs. Not OpenMP's, which would hold
+            # for models that ask for more: each booster has its own number.
             "OPENBLAS_NUM_THREADS": "1",
             # Two arenas: enough for a loading thread beside the answering one, and little to trim.
             "MALLOC_ARENA_MAX": "2",

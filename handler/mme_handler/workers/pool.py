@@ -124,11 +124,7 @@ class Pool:
         """
         started, reload = time.perf_counter(), launch.loaded
         try:
-            archive = self._options.inspect(launch.path)
-            stated = model_settings.read(launch.path).memory
-            kind = self._kind(archive)
-            self._admit(launch, kind, archive, stated)
-            loaded = await self._load(launch, connection, kind, archive)
+            archive, kind, loaded = await self._admit_and_load(launch, connection)
         except MmeError as error:
             if not launch.loaded:
                 self._budget.release(launch)
@@ -156,6 +152,21 @@ class Pool:
             milliseconds=round(seconds * 1e3, 1),
         )
         return loaded.pid
+
+    async def _admit_and_load(
+        self, launch: Launch, connection: socket.socket
+    ) -> tuple[Archive, Kind, Loaded]:
+        try:
+            archive = self._options.inspect(launch.path)
+            stated = model_settings.read(launch.path).memory
+            kind = self._kind(archive)
+            self._admit(launch, kind, archive, stated)
+            return archive, kind, await self._load(launch, connection, kind, archive)
+        except (MmeError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("unexpected error in a load", model=launch.name)
+            raise ModelLoadError(f"the load failed: {type(error).__name__}: {error}") from error
 
     def unload(self, launch: Launch) -> None:
         """Forget a model that MMS has unloaded; a process of its own ends with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from typing import Final
 import orjson
 from sagemaker_inference.errors import BaseInferenceToolkitError
 
+from mme_handler.answers import Answer, error_status
 from mme_handler.codecs import Encoded
 from mme_handler.errors import (
     MmeError,
@@ -18,6 +20,7 @@ from mme_handler.errors import (
     ModelLoadError,
     OutOfMemoryError,
     ResponseTooLargeError,
+    as_text,
     is_out_of_memory,
 )
 from mme_handler.hooks import Handler
@@ -25,13 +28,15 @@ from mme_handler.logs import get_logger
 from mme_handler.metrics import Invocations
 from mme_handler.mms import protocol
 from mme_handler.mms.protocol import InvokeRequest
-from mme_handler.mms_service import Answer
 from mme_handler.models.archive import Archive
 from mme_handler.options import Options
-from mme_handler.user_code import where
+from mme_handler.user_code import describe, where
 
 log = get_logger(__name__)
 
+_LONG: Final = 0.02  # seconds: an answer after which a model is not taken to be quick
+_WARY_FOR: Final = 100  # requests
+_LONGEST_REASON: Final = 8192  # characters of an error's message
 _TARGET_MODEL: Final = "x-amzn-sagemaker-target-model"
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
@@ -44,6 +49,7 @@ class ServedModel:
     handler: Handler
     options: Options
     invocations: Invocations = field(default_factory=Invocations)
+    _wary: int = 0  # requests to go before the next small one is taken for quick
 
     @classmethod
     def load(cls, name: str, directory: str, options: Options) -> ServedModel:
@@ -62,6 +68,13 @@ class ServedModel:
         predictions = [self._answer(request) for request in requests]
         return protocol.batch_reply(predictions), max(status for _, status, *_ in predictions)
 
+    def is_quick(self, requests: list[InvokeRequest]) -> bool:
+        """Whether these are, as far as can be told before, answered within a few milliseconds."""
+        if self._wary:
+            self._wary -= 1
+            return False
+        return all(self.handler.is_quick(r.content_type, r.headers) for r in requests)
+
     @property
     def timeout(self) -> float:
         """Seconds that an invocation may take."""
@@ -77,12 +90,14 @@ class ServedModel:
             )
             self._check_size(encoded)
             status, phrase, more = 200, "OK", {}
-            if type(encoded) is Answer:  # of a service of the model's own
+            if type(encoded) is Answer:  # of the model's own code
                 status, phrase, more = encoded.status, encoded.phrase, encoded.headers
         except Exception as error:
             status, phrase, encoded = self._failure(request, error)
             more = {}
         seconds = time.perf_counter() - started
+        if seconds > _LONG:
+            self._wary = _WARY_FOR
         self.invocations.record(status, seconds, len(request.body), len(encoded.body))
         if status == 200 and self.options.log_requests:
             log.info("invoked", **self._identify(request), milliseconds=round(seconds * 1e3, 3))
@@ -96,8 +111,25 @@ class ServedModel:
             )
 
     def _failure(self, request: InvokeRequest, error: Exception) -> tuple[int, str, Encoded]:
-        known = _as_known(error)
-        status, reason = int(known.status_code), str(known.message)
+        """The answer that tells of an error; it never raises, whatever the model's code raised."""
+        try:
+            known = _as_known(error)
+            status, kind = error_status(known.status_code), as_text(type(known).__name__)
+            reason = as_text(known.message)[:_LONGEST_REASON]
+            self._log_failure(request, error, status, reason)
+        except Exception:
+            status, kind = 500, ModelError.__name__
+            reason = f"the model failed with what cannot be shown: {as_text(type(error).__name__)}"
+            with contextlib.suppress(Exception):
+                fields = {**self._identify(request), "status": status, "reason": reason}
+                log.error("invocation failed", **fields)
+        body = {"code": status, "type": kind, "message": reason}
+        encoded = Encoded(orjson.dumps(body) + b"\n", "application/json")
+        return status, _PHRASES.get(status, "Error"), encoded
+
+    def _log_failure(
+        self, request: InvokeRequest, error: Exception, status: int, reason: str
+    ) -> None:
         fields = {**self._identify(request), "status": status, "reason": reason}
         if place := where(error, self.handler.directory):
             fields["place"] = place
@@ -105,9 +137,6 @@ class ServedModel:
             log.error("invocation failed", **fields, exc_info=error)
         else:
             log.warning("invocation refused", **fields)
-        body = {"code": status, "type": type(known).__name__, "message": reason}
-        encoded = Encoded(orjson.dumps(body) + b"\n", "application/json")
-        return status, _PHRASES.get(status, "Error"), encoded
 
     def _identify(self, request: InvokeRequest) -> dict[str, str]:
         fields = {"model": self.name, "request_id": request.request_id}
@@ -119,12 +148,14 @@ class ServedModel:
 def _load(name: str, archive: Archive, options: Options) -> Handler:
     try:
         return Handler(name, archive, options)
-    except BaseInferenceToolkitError:
+    except BaseInferenceToolkitError as error:
+        # The model's own code may have raised it, with whatever in it.
+        error.status_code, error.message = error_status(error.status_code), as_text(error.message)
         raise
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemoryError("the model does not fit into the memory that is left") from error
-        raise ModelLoadError(f"the model cannot be loaded: {error}") from error
+        raise ModelLoadError(f"the model cannot be loaded: {as_text(error)}") from error
 
 
 def _as_known(error: Exception) -> BaseInferenceToolkitError:
@@ -133,4 +164,4 @@ def _as_known(error: Exception) -> BaseInferenceToolkitError:
         return error
     if is_out_of_memory(error):
         return OutOfMemoryError("the request does not fit into the memory that is left")
-    return ModelError(f"the model failed: {type(error).__name__}: {error}")
+    return ModelError(f"the model failed: {describe(error)}")

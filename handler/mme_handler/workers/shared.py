@@ -1,9 +1,10 @@
 """A host: one process that serves many plain models.
 
-One thread waits for MMS's messages on all connections and answers small ones itself. Loads and
-large messages go to other threads: libxgboost and the codecs release the interpreter lock often, so
-a batch of 100,000 rows for one model does not hold up a single row for another. MMS sends one
-message at a time on a connection, so a connection belongs to one thread at a time.
+One thread waits for MMS's messages on all connections and answers small ones itself. Loads, large
+messages, and small ones that may be much work go to other threads: libxgboost and the codecs
+release the interpreter lock often, so a batch of 100,000 rows for one model does not hold up a
+single row for another. MMS sends one message at a time on a connection, so a connection belongs to
+one thread at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any, Final
 
 from sagemaker_inference.errors import BaseInferenceToolkitError
 
-from mme_handler.errors import ModelLoadError
+from mme_handler.answers import error_status
+from mme_handler.errors import ModelLoadError, as_text
 from mme_handler.logs import get_logger
 from mme_handler.mms import protocol
 from mme_handler.models.release import heap_size, trim_memory
@@ -138,18 +140,25 @@ class Host:
         try:
             requests = protocol.parse(data)
         except protocol.IncompleteError:
-            self._epoll.unregister(connection.fileno)
-            with self._lock:
-                self._busy += 1
-            self._threads.submit(self._answer_large, connection, bytearray(data))
+            self._hand_over(connection, data)
             return
         except protocol.ProtocolError as error:
             log.error("MMS sent what is no message", model=connection.model.name, error=str(error))
             self._close(connection)
             return
+        if isinstance(requests, list) and not connection.model.is_quick(requests):
+            self._hand_over(connection, data)
+            return
         self._answer(connection, requests)
 
-    def _answer_large(self, connection: _Connection, received: bytearray) -> None:
+    def _hand_over(self, connection: _Connection, received: bytes) -> None:
+        """Have a thread receive the rest of a message, if there is more, and answer it."""
+        self._epoll.unregister(connection.fileno)
+        with self._lock:
+            self._busy += 1
+        self._threads.submit(self._answer_on_thread, connection, bytearray(received))
+
+    def _answer_on_thread(self, connection: _Connection, received: bytearray) -> None:
         """Receive the rest of a message and answer it, on a thread of its own."""
         try:
             requests = read_message(connection.socket, received)
@@ -215,12 +224,12 @@ def read_message(
 ) -> list[protocol.InvokeRequest] | protocol.LoadRequest | None:
     """Receive until `received` holds one whole message; None when the connection ended first."""
     while True:
+        with contextlib.suppress(protocol.IncompleteError):
+            return protocol.parse(received)
         piece = sock.recv(1 << 20)
         if not piece:
             return None
         received += piece
-        with contextlib.suppress(protocol.IncompleteError):
-            return protocol.parse(received)
 
 
 def success(key: int, model: ServedModel, seconds: float, taken: int | None) -> Message:
@@ -237,7 +246,7 @@ def success(key: int, model: ServedModel, seconds: float, taken: int | None) -> 
 
 def unexpected(error: BaseException) -> ModelLoadError:
     """What a load that failed in an unforeseen way is reported as."""
-    known = ModelLoadError(f"the load failed: {type(error).__name__}: {error}")
+    known = ModelLoadError(f"the load failed: {type(error).__name__}: {as_text(error)}")
     known.__cause__ = error
     return known
 
@@ -248,7 +257,7 @@ def failure(key: int, error: BaseInferenceToolkitError) -> Message:
     return {
         "event": "failed",
         "key": key,
-        "status": int(error.status_code),
-        "reason": str(error.message),
-        "trace": "".join(traceback.format_exception(cause)) if cause else None,
+        "status": error_status(error.status_code),
+        "reason": as_text(error.message),
+        "trace": as_text("".join(traceback.format_exception(cause))) if cause else None,
     }

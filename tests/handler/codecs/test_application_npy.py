@@ -44,6 +44,7 @@ def with_header(header: str, content: bytes = b"", version: int = 1) -> bytes:
 def error(body, content_type=NPY, schema=None) -> str:
     with pytest.raises(BadRequestError) as caught:
         codecs.decode(body, content_type, schema or Schema(2))
+    str(caught.value).encode()  # it is sent
     assert len(str(caught.value)) < 700
     return str(caught.value)
 
@@ -165,6 +166,24 @@ BAD = [
     (with_header("-" * 9000 + "1"), "the body is not an NPY array"),
     (with_header("{[]: 1}"), "the body is not an NPY array"),
     (with_header("__import__('os').abort()"), "the body is not an NPY array"),
+    (
+        with_header("{'descr':'<f4','fortran_order':False,'shape':(True,2)}", bytes(8)),
+        "the header's shape must be of whole numbers",
+    ),
+    (
+        with_header("{'descr':'<f4','fortran_order':False,'shape':(0x" + "f" * 9000 + ",2)}"),
+        "the header's shape must be of whole numbers",
+    ),
+    (
+        with_header("{'descr':[('\\ud800','O')],'fortran_order':False,'shape':(1,)}"),
+        r'the field "\\ud800": values of the type object are not accepted',
+    ),
+    (
+        with_header("{'descr':[('\\ud800','<f4')],'fortran_order':False,'shape':(1,)}", bytes(4)),
+        r"unknown: '\ud800'; missing: 'f0', 'f1'",
+    ),
+    (with_header("{'\\ud800':1,'shape':(1,)}"), "the body is not an NPY array"),
+    (with_header("{'descr':'\\ud800','fortran_order':False,'shape':(1,)}"), "not an NPY array"),
     (with_header("{'descr':[],'fortran_order':False,'shape':(1,)}"), "are not accepted"),
 ]
 

@@ -195,10 +195,18 @@ def test_wrong_types(content_type, column, name):
     assert message.endswith("send numbers")
 
 
-def test_a_dictionary_of_numbers_is_no_text():
-    numbers = {"size": [1], "color": pa.array([1]).dictionary_encode()}
-    assert "or texts (utf8" in error(numbers, ARROW, COLORS)
-    assert decode(numbers, PARQUET, COLORS).tolist() == [[1, 1]]  # there it is stored as numbers
+@both
+@pytest.mark.parametrize("kind", [pa.int8(), pa.float32(), pa.bool_(), pa.decimal128(9, 1)])
+def test_a_dictionary_of_numbers_is_its_numbers(content_type, kind):
+    array = pa.array([1, None, 0, 1], pa.int8())
+    encoded = array.cast(kind, safe=False).dictionary_encode().slice(1)
+    read = decode({"size": encoded, "color": encoded}, content_type, COLORS)
+    np.testing.assert_array_equal(read, np.float32([[np.nan] * 2, [0, 0], [1, 1]]))
+    if content_type == ARROW:  # in Parquet it is stored as numbers
+        codes = Schema(1, ("a",), categories={0: {}})
+        assert "'a': a column of the type dict" in error({"a": encoded}, content_type, codes)
+    message = error({"a": [1], "b": pa.array([b"1"]).dictionary_encode()}, content_type)
+    assert message.endswith("send numbers")
 
 
 @both

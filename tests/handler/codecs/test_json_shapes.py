@@ -58,7 +58,7 @@ GOOD = [
     ({"inputs": [tensor([3], [1, 2, 3])]}, Schema(1), [[1], [2], [3]]),
     ({"inputs": [tensor([2], [3, 4], "size"), tensor([2], ["red", "NA"], "colour", "BYTES")]},
      CAR, [[3, 0], [4, 1]]),
-    ([[1, "red"], [2, "NA"], [3, None], [4, 1]], CAR, [[1, 0], [2, 1], [3, NAN], [4, 1]]),
+    ([[1, "red"], [2, "NA"], [3, None], [4, 7]], CAR, [[1, 0], [2, 1], [3, NAN], [4, 2]]),
     ([["nan", "nan"], ["NaN", "7"]], CAR, [[NAN, NAN], [NAN, 2]]),
     ([{"colour": "red", "size": 3}], CAR, [[3, 0]]),
     ({"colour": ["red", "7"], "size": [3, 4]}, CAR, [[3, 0], [4, 2]]),

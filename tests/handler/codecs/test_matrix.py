@@ -34,4 +34,5 @@ def test_stack():
 
 def test_quote():
     assert matrix.quote('a"\n') == r'"a\"\n"'
+    assert matrix.quote("\ud800ö") == r'"\\ud800ö"'
     assert matrix.quote("x" * 41) == f'"{"x" * 40}..."'

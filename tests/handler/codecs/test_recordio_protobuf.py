@@ -214,6 +214,14 @@ def test_wide_rows():
     same(decode(body, matrix.shape[1]), matrix)
 
 
+def test_categories():
+    schema = Schema(2, None, {0: {"10": 0, "20": 1}})
+    for body in (row([20, 10]), row([20, 10], keys=[0, 1])):
+        assert recordio_protobuf.decode(body, schema).tolist() == [[1, 10]]
+    with pytest.raises(BadRequestError, match="30 is not a category"):
+        recordio_protobuf.decode(row([30, 1]), schema)
+
+
 def test_sparse_rows_of_many_features_take_bounded_memory():
     with pytest.raises(RequestTooLargeError, match="1,000 rows of 100,000 features"):
         decode(row([1], keys=[1]) * 1000, 100_000)

@@ -61,5 +61,5 @@ def test_categories():
 
 def test_size():
     HOUSE.check_size(MAX_CELLS // 3)
-    with pytest.raises(RequestTooLargeError, match="send at most 22,369,621 rows"):
+    with pytest.raises(RequestTooLargeError, match="send at most 11,184,810 rows"):
         HOUSE.check_size(MAX_CELLS // 3 + 1)

@@ -221,3 +221,10 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_bodies_end_quickly(name):
     check_refused_quickly(text_libsvm.decode, HOSTILE[name])
+
+
+def test_categories():
+    schema = Schema(2, None, {0: {"10": 0, "20": 1}})
+    assert text_libsvm.decode(b"1 0:20 1:10\n0:10 1:1", schema).tolist() == [[1, 10], [0, 1]]
+    with pytest.raises(BadRequestError, match="30 is not a category"):
+        text_libsvm.decode(b"0:30 1:1", schema)

@@ -268,3 +268,14 @@ def test_batch_reply_reads_back(several):
 @given(predictions)
 def test_a_batch_of_one_is_an_invocation(prediction):
     assert protocol.batch_reply([prediction]) == protocol.invoke_reply(prediction)
+
+
+@given(*[st.text(max_size=20)] * 5, st.binary(max_size=20))
+def test_no_text_is_refused(request_id, phrase, content_type, name, value, body):
+    """Not even one that UTF-8 cannot express."""
+    reply = Reply(
+        protocol.invoke_reply((request_id, 200, phrase, content_type, body, {name: value}))
+    )
+    texts = [text.encode("utf-8", "backslashreplace").decode() for text in (phrase, content_type)]
+    assert reply.predictions[0][2:4] == tuple(texts)
+    assert Reply(protocol.load_reply(500, phrase)).message == texts[0]

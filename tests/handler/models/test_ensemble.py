@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost as xgb
 
@@ -56,6 +57,17 @@ def test_explanations():
     contributions = ensemble.explain(ROWS, "contributions")
     assert contributions.shape == (50, 5)
     np.testing.assert_allclose(contributions.sum(axis=1), ensemble.predict(ROWS), rtol=1e-4)
+
+
+def test_members_with_other_categories():
+    def categorical(*names: str) -> Predictor:
+        table = pd.DataFrame({"colour": pd.Categorical(list(names) * 40, categories=names)})
+        labels = (table["colour"] == "red").astype(float)
+        data = xgb.DMatrix(table, labels, enable_categorical=True)
+        return Predictor(adopt(xgb.train({"max_depth": 2}, data, 2)))
+
+    with pytest.raises(ModelLoadError, match="their categories differ"):
+        Ensemble([categorical("red", "blue"), categorical("blue", "red")])
 
 
 def test_members_that_do_not_fit():

@@ -18,6 +18,7 @@ RANDOM = np.random.default_rng(1)
 ROWS = RANDOM.normal(size=(80, 4)).astype(np.float32)
 NOISE = RANDOM.normal(size=80)
 CHOICE = RANDOM.integers(0, 3, 80)
+YEARS = {"2020": 0, "2021": 1, "2022": 2}
 QUERY = np.arange(80) // 20
 
 
@@ -100,11 +101,13 @@ def test_categories(tmp_path: Path, suffix: str, booster: str, order: list[str])
     trained.save_model(tmp_path / f"model.{suffix}")
     loaded = load_booster(tmp_path / f"model.{suffix}")
     info = loaded.info
-    assert info.categories == {1: {text: code for code, text in enumerate(order)}, 2: {}}
+    towns = {text: code for code, text in enumerate(order)}
+    assert info.categories == {1: towns, 2: YEARS}
     assert adopt(trained).info.categories == info.categories
 
-    towns = [info.categories[1][town] for town in data["town"]]
-    codes = np.column_stack([ROWS[:, 0], towns, CHOICE, ROWS[:, 1]]).astype(np.float32)
+    codes = np.column_stack([ROWS[:, 0], data["town"].map(towns), CHOICE, ROWS[:, 1]]).astype(
+        np.float32
+    )
     plain = xgb.DMatrix(codes, feature_types=list(info.feature_types or ()), nthread=1)
     np.testing.assert_array_equal(
         loaded.booster.predict(plain, validate_features=False),
@@ -138,7 +141,7 @@ def test_damaged_categories_are_refused(tmp_path: Path, offsets: list[int]) -> N
 @pytest.mark.parametrize("offsets", [[0, 9, 4, 11], [0, 4, -8, 11]])
 def test_damaged_categories_get_no_codes(tmp_path: Path, offsets: list[int]) -> None:
     info = load_booster(with_offsets(tmp_path / "model.json", offsets)).info
-    assert info.categories == {1: {}, 2: {}}
+    assert info.categories == {1: {}, 2: YEARS}
 
 
 def test_a_linear_model_stores_no_categories(tmp_path: Path) -> None:

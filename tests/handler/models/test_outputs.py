@@ -126,15 +126,40 @@ def test_contributions_have_names():
 
 def test_a_model_without_leaves():
     linear = Predictor(adopt(booster("reg:squarederror", booster="gblinear")))
-    with pytest.raises(BadRequestError, match="has no leaf"):
+    with pytest.raises(BadRequestError, match="has no leaf for this model"):
         outputs.compute(linear, ROWS, ("leaf",))
 
 
-def test_interactions_of_too_many_rows():
+@pytest.mark.parametrize(
+    ("objective", "keys", "most"),
+    [
+        ("reg:squarederror", "score", 500),
+        ("reg:squarederror", "leaf", 125),
+        ("reg:squarederror", "contributions", 125),
+        ("reg:squarederror", "interactions,score", 29),
+        ("multi:softprob", "score", 166),
+        ("multi:softprob", "leaf", 41),
+        ("multi:softprob", "predicted_label,probabilities", 125),
+    ],
+)
+def test_too_many_rows(objective, keys, most):
+    predictor = Predictor(adopt(booster(objective)))
+    outputs.check_size(predictor, most, outputs.parse(keys), 1000)
+    with pytest.raises(RequestTooLargeError, match=f"send at most {most} rows"):
+        outputs.check_size(predictor, most + 1, outputs.parse(keys), 1000)
+
+
+def test_too_much_work():
     predictor = Predictor(adopt(booster("reg:squarederror")))
-    many = np.zeros((outputs.MAX_CELLS // 16 + 1, 3), np.float32)
-    with pytest.raises(RequestTooLargeError, match="send at most 4,194,304 rows"):
-        outputs.compute(predictor, many, ("interactions",))
+    with pytest.raises(RequestTooLargeError, match="send at most 500,000 rows"):
+        outputs.check_size(predictor, 500_001, ("interactions",), 10**12)
+
+
+def test_one_class():
+    data = xgb.DMatrix(ROWS, np.zeros(len(ROWS)))
+    only = xgb.train({"objective": "multi:softprob", "num_class": 1}, data, 2)
+    found = outputs.compute(Predictor(adopt(only)), ROWS, outputs.parse("predicted_label,labels"))
+    assert found[0].values.tolist() == [0] * 7
 
 
 def test_parse():
@@ -144,6 +169,9 @@ def test_parse():
     )
     with pytest.raises(ValueError, match="unknown output 'probabilty': did you mean 'probability'"):
         outputs.parse("probabilty")
+    assert outputs.parse("margin,") == ("margin",)
+    with pytest.raises(ValueError, match="unknown output ''"):
+        outputs.parse(" , ")
     with pytest.raises(ValueError, match="known are score, predicted_label, labels"):
         outputs.parse("?")
 
