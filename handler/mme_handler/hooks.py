@@ -35,6 +35,7 @@ from mme_handler.errors import (
     UnsupportedContentTypeError,
     is_out_of_memory,
 )
+from mme_handler.mms_context import Context
 from mme_handler.mms_service import Service, find_service
 from mme_handler.models import device, outputs
 from mme_handler.models import settings as model_settings
@@ -134,8 +135,6 @@ class Handler:
         if not self._service:
             self._own = find_hooks(module)
         if self._own:
-            from mme_handler.mms_context import Context
-
             self._context = Context(self._name, directory)
             self._context.begin()
         if "transform_fn" in self._own and self._own.keys() & _PARTS:

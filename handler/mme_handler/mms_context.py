@@ -1,7 +1,5 @@
 """The context that a model's own code gets: MMS's own, with a few names besides.
 
-Only workers that run such code import this module, and MMS with it.
-
 (https://github.com/awslabs/multi-model-server/blob/master/mms/context.py)
 """
 

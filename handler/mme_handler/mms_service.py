@@ -19,6 +19,7 @@ from sagemaker_inference.errors import BaseInferenceToolkitError
 from mme_handler import answers
 from mme_handler.answers import Answer
 from mme_handler.errors import ModelError, ModelLoadError, OutOfMemoryError, is_out_of_memory
+from mme_handler.mms_context import Context
 from mme_handler.user_code import HOOKS, describe
 
 _TRACEBACK: Final = "\nTraceback (most recent call last):\n"
@@ -98,8 +99,6 @@ class Service:
                 same, and fails with every request.
             OutOfMemoryError: it allocated too much.
         """
-        from mme_handler.mms_context import Context
-
         self._context = Context(name, directory)
         try:
             if self._class is None:

@@ -129,15 +129,3 @@ def input_fn(body, content_type, context):
     answer = server.invoke(model.name, BODY, headers={"accept": "text/csv"})
     assert (answer.status_code, answer.headers["x-rows"]) == (200, "2")
     assert answer.headers["content-type"] == "text/csv"
-
-
-def test_a_plain_model_does_not_import_mms(server, add):
-    model = add("""
-import sys
-
-before = "mms.context" in sys.modules
-
-def transform_fn(model, body, content_type, accept):
-    return f"{before} {'mms.context' in sys.modules}"
-""")
-    assert server.invoke(model.name, BODY).text == "False True"

@@ -34,6 +34,7 @@ from mme_handler.user_code import describe, where
 
 log = get_logger(__name__)
 
+SMALL: Final = 16 << 10  # bytes: about 350 house rows, decoded and predicted within a millisecond
 _LONG: Final = 0.02  # seconds: an answer after which a model is not taken to be quick
 _WARY_FOR: Final = 100  # requests
 _LONGEST_REASON: Final = 8192  # characters of an error's message
@@ -96,7 +97,7 @@ class ServedModel:
             status, phrase, encoded = self._failure(request, error)
             more = {}
         seconds = time.perf_counter() - started
-        if seconds > _LONG:
+        if seconds > _LONG and len(request.body) < SMALL:
             self._wary = _WARY_FOR
         self.invocations.record(status, seconds, len(request.body), len(encoded.body))
         if status == 200 and self.options.log_requests:

@@ -29,11 +29,10 @@ from mme_handler.mms import protocol
 from mme_handler.models.release import heap_size, trim_memory
 from mme_handler.options import Options
 from mme_handler.workers.channel import Channel, Message
-from mme_handler.workers.serving import ServedModel
+from mme_handler.workers.serving import SMALL, ServedModel
 
 log = get_logger(__name__)
 
-_SMALL: Final = 16 << 10  # bytes: about 350 house rows, decoded and predicted within a millisecond
 _THREADS: Final = 8
 # How long a thread that computes in Python keeps the interpreter from the one that answers single
 # rows; CPython's default is 5 ms, ten times what such an answer takes.
@@ -129,7 +128,7 @@ class Host:
 
     def _on_readable(self, connection: _Connection) -> None:
         try:
-            data = connection.socket.recv(_SMALL, socket.MSG_DONTWAIT)
+            data = connection.socket.recv(SMALL, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
