@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,14 @@ def output_fn(prediction, accept):
         assert len(sockets) == 2, links  # MMS's connection and the server's channel
         assert not any("launches" in link or "alive" in link for link in links.values()), links
     assert_answers(server, plain)
+
+
+def test_a_models_code_gives_way_to_the_hosts(server, make_model):
+    server.add(own(make_model, PEEK))
+    server.add(make_model())
+    pids = server.pids()
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in pids["isolated"]} == {5}
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in pids["hosts"]} == {0}
 
 
 def test_children_of_a_models_code_end_with_it(server, make_model, tmp_path):

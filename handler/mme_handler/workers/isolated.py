@@ -34,11 +34,16 @@ from mme_handler.workers.shared import failure, read_message, success, unexpecte
 
 log = get_logger(__name__)
 
+_NICE = 5  # a third of a host's share of a CPU that both want
+
 
 def main(server: Channel, options: dict[str, Any]) -> None:
     """Load the model that the server names and serve it until its connection ends."""
     # A group of its own, so that whatever the model's code starts can be ended with it.
     os.setpgid(0, 0)
+    # Where CPUs are short, code that spins or starts again and again gives way to the hosts.
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
     # Should the kernel have to end a process for want of memory, one with code goes first.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
