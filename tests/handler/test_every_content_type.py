@@ -15,7 +15,7 @@ import pytest
 import xgboost as xgb
 
 from mme_handler import codecs
-from mme_handler.codecs.recordio_protobuf import _record_type
+from mme_handler.codecs.recordio_protobuf import make_record_type
 from support.content_types import (
     ARROW,
     CSV,
@@ -108,7 +108,7 @@ def npz(rows: Rows, named: bool) -> bytes:
 def recordio(rows: Rows, sparse: bool) -> bytes:
     body = b""
     for row in rows:
-        record = _record_type()()
+        record = make_record_type()()
         values = record.features["values"].float32_tensor
         kept = np.flatnonzero(~np.isnan(row)) if sparse else np.arange(len(row))
         values.values.extend(row[kept].tolist())

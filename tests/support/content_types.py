@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xgboost as xgb
 
-from mme_handler.codecs.recordio_protobuf import _record_type
+from mme_handler.codecs.recordio_protobuf import make_record_type
 from support.serving import Model
 
 CSV, JSON, LINES, NPY = "text/csv", "application/json", "application/jsonlines", "application/x-npy"
@@ -95,7 +95,7 @@ def labels_of(body: bytes) -> Iterator[dict[str, list[float]]]:
     while body:
         magic, length = struct.unpack_from("<II", body)
         assert magic == MAGIC
-        record = _record_type().FromString(body[8 : 8 + length])
+        record = make_record_type().FromString(body[8 : 8 + length])
         yield {name: list(record.label[name].float32_tensor.values) for name in record.label}
         body = body[8 + length + -length % 4 :]
 

@@ -68,7 +68,7 @@ def encode(outputs: Outputs) -> bytes:
 
     They are a float32 tensor, flat where an output has several axes.
     """
-    record_type = _record_type()
+    record_type = make_record_type()
     count = len(outputs[0].values)
     framed = []
     for batch in batches(count, sum(output.values[:1].size for output in outputs)):
@@ -77,7 +77,7 @@ def encode(outputs: Outputs) -> bytes:
             record = record_type()
             for output, values in zip(outputs, row, strict=True):
                 record.label[output.name].float32_tensor.values.extend(values)
-            framed.append(_frame(record.SerializeToString()))
+            framed.append(frame(record.SerializeToString()))
     return b"".join(framed)
 
 
@@ -87,7 +87,8 @@ def _flat(output: Output, batch: slice) -> list[list[float]]:
     return flat
 
 
-def _frame(data: bytes) -> bytes:
+def frame(data: bytes) -> bytes:
+    """A record as it stands in a file or a body: its header, `data`, and what fills it up."""
     return _HEADER.pack(_MAGIC, len(data)) + data + bytes(-len(data) % 4)
 
 
@@ -125,12 +126,12 @@ def _dense_matrix(
 @lru_cache(maxsize=1024)
 def _dense_shape(kind: str, features: int) -> tuple[bytes, int]:
     """What a record of a dense tensor begins with, and its length in all."""
-    record = _record_type()()
+    record = make_record_type()()
     values = getattr(record.features[_KEY], kind).values
     values.extend([1.0] * features)
     data = record.SerializeToString()
     size = features * (4 if kind == "float32_tensor" else 8)
-    framed = _frame(data)
+    framed = frame(data)
     return framed[: _HEADER.size + len(data) - size], len(framed)
 
 
@@ -211,7 +212,7 @@ def _tensor(data: memoryview, where: str, features: int) -> Any:
     if len(data) > most:
         raise BadRequestError(f"{where} has {len(data):,} bytes; send at most {most:,} for a row")
     try:
-        record = _record_type().FromString(bytes(data))
+        record = make_record_type().FromString(bytes(data))
         found = {key: record.features[key] for key in record.features}
     except (DecodeError, UnicodeDecodeError):
         raise BadRequestError(
@@ -243,7 +244,7 @@ def _list(items: Sequence[object]) -> str:
 
 
 @cache
-def _record_type() -> Any:
+def make_record_type() -> Any:
     """The class of `aialgs.data.Record`, made on first use: the import takes a while.
 
     Its pool is its own, for the SageMaker SDK puts the same type into the common one.

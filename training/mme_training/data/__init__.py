@@ -1,0 +1,1 @@
+"""Reads a channel's files into a data set."""
