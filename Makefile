@@ -44,7 +44,7 @@ $(BIN)/python:
 	@"$(PYTHON)" -m venv .venv || \
 		{ rm -rf .venv; echo "no venv module: on Debian, apt install python3-venv" >&2; exit 1; }
 
-.venv/.installed-demo: EXTRAS := train,local
+.venv/.installed-demo: EXTRAS := train,report
 $(DEV): EXTRAS := dev
 
 .venv/.installed-%: pyproject.toml | $(BIN)/python

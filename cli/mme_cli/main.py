@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+
+from mme_cli import archives, train
+from mme_cli.failure import fail
+from mme_cli.houses import houses
+from mme_cli.report import report
+from mme_cli.train_many import many
 
 app = typer.Typer(
     help="Serve thousands of XGBoost models from one SageMaker multi-model container.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(train.app, name="train")
+train.app.command()(many)
+for command in (archives.pack, archives.inspect, archives.verify, houses, report):
+    app.command()(command)
 
 
 @app.callback()
@@ -58,7 +68,7 @@ def serve(
     from mme_handler.settings import Settings
 
     if models and model:
-        _fail("give --models or --model, not both")
+        fail("give --models or --model, not both")
     given: dict[str, Any] = {
         "port": port,
         "models": models.resolve() if models else None,
@@ -70,9 +80,9 @@ def serve(
             Settings(**{name: value for name, value in given.items() if value is not None})
         )
     except ValidationError as error:
-        _fail("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+        fail("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
     except (FrontendError, RunDirectoryError, StartError) as error:
-        _fail(str(error))
+        fail(str(error))
     sys.exit(status)
 
 
@@ -101,16 +111,11 @@ def convert(
     from mme_training.convert import convert as run
 
     if xgboost and python:
-        _fail("give --xgboost or --python, not both")
+        fail("give --xgboost or --python, not both")
     try:
         done = run(source, target, xgboost or DEFAULT_VERSION, python, force)
     except ConvertError as error:
-        _fail(str(error))
+        fail(str(error))
     typer.echo(
         f"{target}: {done.features} features, {done.rounds} rounds, read by XGBoost {done.version}"
     )
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"mme: {message}", err=True)
-    raise typer.Exit(2)

@@ -20,21 +20,27 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import httpx
 import numpy as np
-import pandas as pd
-import xgboost as xgb
-from endpoint import DemoError, Endpoint, identify
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mme_training.houses import CITIES, COLUMNS, FEATURES, LABEL
-from mme_training.many import Job, Outcome, train_many
-from mme_training.pack import MODEL_NAME, unpack
+from mme_training.archives.pack import unpack
+from mme_training.errors import TrainingError
+from mme_training.house_files import CITY, TABLE_NAME, write_table
+from mme_training.houses import CITIES, FEATURES, HYPERPARAMETERS, LABEL, SEED, make_houses
+from mme_training.many.local import LocalEngine
+from mme_training.many.manifest import PREDICTIONS
+from mme_training.many.run import train_many
+from mme_training.many.work import Record
+from mme_training.report.page import write_report
+from mme_training.server import Server, identify
+from mme_training.split import split
 
+ROWS: Final = 1000
 WARM_CALLS: Final = 50
 SERVER_LOG: Final = "server.log"
 LOG_LINES_SHOWN: Final = 30
@@ -42,9 +48,13 @@ LOG_LINES_SHOWN: Final = 30
 console = Console(highlight=False)
 
 
+class DemoError(Exception):
+    """Something is not as it should be; the message says what."""
+
+
 @dataclass
 class City:
-    """One city's model: where it is, what to ask it, what XGBoost itself answers, what we saw."""
+    """One city's model: where it is, what to ask it, what its trainer predicted, what we saw."""
 
     name: str
     archive: Path
@@ -62,10 +72,10 @@ class City:
         """The model's name on the server."""
         return identify(self.archive.name)
 
-    def ask(self, endpoint: Endpoint, rows: Sequence[str]) -> NDArray[np.float32]:
+    def ask(self, server: Server, rows: Sequence[str]) -> NDArray[np.float32]:
         """The server's predictions for `rows`."""
-        answer = endpoint.invoke(self.id, self.archive.name, "\n".join(rows))
-        return np.array(answer.split(), dtype=np.float32)
+        answer = server.invoke(self.id, "\n".join(rows), accept="text/csv")
+        return np.array(answer.text.split(), dtype=np.float32)
 
 
 def main() -> int:
@@ -76,7 +86,7 @@ def main() -> int:
     with _work_directory(arguments.keep) as work:
         try:
             run(work)
-        except (DemoError, httpx.HTTPError, OSError, ValueError) as error:
+        except (DemoError, TrainingError, OSError, ValueError) as error:
             _show_failure(error, work / SERVER_LOG)
             return 1
     if arguments.keep:
@@ -87,31 +97,34 @@ def main() -> int:
 
 def run(work: Path) -> None:
     """Train, serve, unload, load again, stop."""
-    _title(f"1. Train {len(CITIES)} models, one for each city")
-    outcomes = train(work / "houses")
-    cities = [prepare(outcome, work / "opt/ml/models") for outcome in outcomes]
-    size = sum(city.archive.stat().st_size for city in cities)
+    _title(f"1. Train {len(CITIES)} models, one for each city, from one table of houses")
+    out = work / "models"
+    records = train(work, out)
+    cities = prepare(records, out, work / "opt/ml/models")
+    size = sum(record.size for record in records)
     console.print(f"{len(cities)} archives, {size / 1e6:.1f} MB, e.g. {cities[0].archive.name}")
+    console.print(f"A page to look at them: {write_report(out).name}")
 
     _title("2. Start one server")
     started = time.perf_counter()
-    with Endpoint(work / "opt/ml/models", work / SERVER_LOG) as endpoint:
+    with Server(work / "opt/ml/models", work / SERVER_LOG) as server:
         seconds = time.perf_counter() - started
-        console.print(f"Ready on 127.0.0.1:{endpoint.port} in {seconds:.1f} s, pid {endpoint.pid}")
+        console.print(f"Ready on 127.0.0.1:{server.port} in {seconds:.1f} s, pid {server.pid}")
         _title("3. Load every model and ask it for the price of houses it has never seen")
-        measure(endpoint, cities)
-        console.print(report(cities, endpoint.memory()))
-        console.print("Every answer equals Booster.predict on the same rows, bit for bit")
+        measure(server, cities)
+        console.print(report(cities, server.memory()))
+        console.print("Every answer equals the trainer's prediction for the same row, bit for bit")
         _title("4. Unload half of the models, and load them again")
-        unload_and_reload(endpoint, cities)
+        unload_and_reload(server, cities)
         _title("5. Stop the server")
-        status = endpoint.stop()
+        status = server.stop()
         _check(status == 0, f"the server ended with status {status}, not 0")
         console.print("SIGTERM, exit status 0")
 
 
-def train(out: Path) -> list[Outcome]:
-    """Train and pack every city's model, in as many processes as there are cores."""
+def train(work: Path, out: Path) -> list[Record]:
+    """Write the houses, then train and pack a model for each city on all cores."""
+    write_table(str(work), CITIES, ROWS)
     columns = (
         TextColumn("{task.description:16}"),
         BarColumn(),
@@ -120,57 +133,71 @@ def train(out: Path) -> list[Outcome]:
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Training", total=len(CITIES))
-
-        def done(outcome: Outcome) -> None:
-            progress.update(task, advance=1, description=outcome.city)
-
-        outcomes = train_many([Job(city, out) for city in CITIES], on_done=done)
-        progress.update(task, description="Trained")
-    for outcome in outcomes:
-        _check(outcome.error is None, f"{outcome.city} was not trained: {outcome.error}")
-    return outcomes
-
-
-def prepare(outcome: Outcome, models: Path) -> City:
-    """Unpack an archive where SageMaker would, and read the test houses that belong to it."""
-    if outcome.path is None or outcome.rmse is None:
-        raise DemoError(f"{outcome.city} has no archive")
-    directory = models / identify(outcome.path.name) / "model"
-    unpack(outcome.path, directory)
-    test = outcome.path.with_name("test.csv")
-    houses = pd.read_csv(test, header=None, names=list(COLUMNS))
-    return City(
-        name=outcome.city,
-        archive=outcome.path,
-        directory=directory,
-        rows=[line.partition(",")[2] for line in test.read_text().splitlines()],
-        actual=houses[LABEL].to_numpy(dtype=np.float64),
-        expected=xgb.Booster(model_file=directory / MODEL_NAME).predict(
-            xgb.DMatrix(houses[list(FEATURES)])
-        ),
-        training_rmse=outcome.rmse,
-    )
+        records = train_many(
+            work / TABLE_NAME,
+            by=CITY,
+            label=LABEL,
+            out=out,
+            engine=LocalEngine(),
+            hyperparameters=HYPERPARAMETERS,
+            features=FEATURES,
+            seed=SEED,
+            on_done=lambda record: progress.update(task, advance=1, description=record.segment),
+        )
+        progress.update(task, description="Trained", completed=len(records))
+    for record in records:
+        _check(record.error is None, f"{record.segment} was not trained: {record.error}")
+    return records
 
 
-def measure(endpoint: Endpoint, cities: Sequence[City]) -> None:
+def prepare(records: Sequence[Record], out: Path, models: Path) -> list[City]:
+    """Unpack each archive where SageMaker would, and find the houses that judged its model."""
+    predictions = pq.read_table(out / PREDICTIONS).to_pandas()
+    cities = []
+    for record in records:
+        archive = out / str(record.path)
+        directory = models / identify(archive.name) / "model"
+        unpack(archive, directory)
+        # The trainer has set aside the same rows, for it split them with the same seed.
+        test = split(make_houses(record.segment, ROWS), SEED).test
+        judged = predictions[predictions["segment"] == record.segment]
+        _check(
+            np.array_equal(judged["label"], test[LABEL].astype(np.float32)),
+            f"{record.segment}: the trainer has set aside other houses",
+        )
+        cities.append(
+            City(
+                name=record.segment,
+                archive=archive,
+                directory=directory,
+                rows=test[list(FEATURES)].to_csv(header=False, index=False).splitlines(),
+                actual=test[LABEL].to_numpy(dtype=np.float64),
+                expected=judged["prediction"].to_numpy(dtype=np.float32),
+                training_rmse=record.metrics["test-rmse"],
+            )
+        )
+    return cities
+
+
+def measure(server: Server, cities: Sequence[City]) -> None:
     """Load each model, check its answers, and time both."""
     for city in cities:
-        city.load_ms = _milliseconds(partial(endpoint.load, city.id, city.directory))
-        check_answers(endpoint, city)
+        city.load_ms = _milliseconds(partial(server.load, city.id, city.directory))
+        check_answers(server, city)
     for city in cities:
         city.warm_ms = statistics.median(
-            _milliseconds(partial(city.ask, endpoint, [row]))
+            _milliseconds(partial(city.ask, server, [row]))
             for row in (city.rows * WARM_CALLS)[:WARM_CALLS]
         )
-    _check(endpoint.models() == {city.id for city in cities}, "the server lists other models")
+    _check(server.models() == {city.id for city in cities}, "the server lists other models")
 
 
-def check_answers(endpoint: Endpoint, city: City) -> None:
-    """Compare the server's answers with those of XGBoost in this process, bit for bit."""
-    served = city.ask(endpoint, city.rows)
+def check_answers(server: Server, city: City) -> None:
+    """Compare the server's answers with the trainer's predictions, bit for bit."""
+    served = city.ask(server, city.rows)
     _check(
         np.array_equal(served, city.expected),
-        f"{city.name}: the server's predictions are not those of Booster.predict",
+        f"{city.name}: the server's predictions are not the trainer's",
     )
     _check(
         math.isclose(_rmse(served, city.actual), city.training_rmse, rel_tol=1e-6),
@@ -205,22 +232,22 @@ def report(cities: Sequence[City], memory: dict[str, float]) -> Table:
     return table
 
 
-def unload_and_reload(endpoint: Endpoint, cities: Sequence[City]) -> None:
+def unload_and_reload(server: Server, cities: Sequence[City]) -> None:
     """Show that unloading takes away just the models meant, and that they can come back."""
     half = len(cities) // 2
     gone, kept = cities[:half], cities[half:]
     for city in gone:
-        endpoint.unload(city.id)
+        server.unload(city.id)
     for city in gone:
-        endpoint.invoke(city.id, city.archive.name, city.rows[0], expect=404)
+        server.invoke(city.id, city.rows[0], expect=404)
     for city in kept:
-        check_answers(endpoint, city)
-    _check(endpoint.models() == {city.id for city in kept}, "the server lists unloaded models")
+        check_answers(server, city)
+    _check(server.models() == {city.id for city in kept}, "the server lists unloaded models")
     console.print(f"{len(gone)} unloaded: they answer 404, the other {len(kept)} answer as before")
     for city in gone:
-        endpoint.load(city.id, city.directory)
-        check_answers(endpoint, city)
-    console.print(f"{len(gone)} loaded again: all {len(endpoint.models())} answer as before")
+        server.load(city.id, city.directory)
+        check_answers(server, city)
+    console.print(f"{len(gone)} loaded again: all {len(server.models())} answer as before")
 
 
 def _arguments() -> argparse.Namespace:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import xgboost as xgb
 
+from mme_training.archives.pack import MODEL_NAME, pack
 from mme_training.houses import FEATURES, LABEL, make_houses
-from mme_training.pack import MODEL_NAME, pack
 
 HERE = Path(__file__).parent
 

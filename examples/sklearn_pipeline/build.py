@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import xgboost as xgb
 
-from mme_training.houses import FEATURES, LABEL, SEED, make_houses
-from mme_training.pack import MODEL_NAME, pack
+from mme_training.archives.pack import MODEL_NAME, pack
+from mme_training.fit import fit
+from mme_training.houses import FEATURES, HYPERPARAMETERS, LABEL, SEED, make_houses
+from mme_training.hyperparameters.parse import parse
 from mme_training.split import split
-from mme_training.train import HYPERPARAMETERS, NUM_BOOST_ROUND
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "code"))
@@ -43,9 +44,7 @@ def build(directory: Path) -> None:
     }
     rows = houses[[*FEATURES, "CITY"]].to_numpy(dtype=object)
     matrix = make_columns(**learned).transform(rows)
-    booster = xgb.train(
-        dict(HYPERPARAMETERS), xgb.DMatrix(matrix, label=houses[LABEL]), NUM_BOOST_ROUND
-    )
+    booster = fit(parse(HYPERPARAMETERS), xgb.DMatrix(matrix, label=houses[LABEL])).booster
     files = ("mme.toml", "code/inference.py", "code/columns.py", "code/requirements.txt")
     extra = {name: HERE / name for name in files}
     with tempfile.TemporaryDirectory() as scratch:

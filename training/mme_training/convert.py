@@ -18,14 +18,14 @@ from typing import Final
 
 import xgboost as xgb
 
+from mme_training import pip
+
 DEFAULT_VERSION: Final = "3.0.5"
 """The newest XGBoost that reads the old binary format; it reads all that 1.0 and later wrote."""
 
 _SUFFIXES = (".json", ".ubj")
 _VERSION = re.compile(r"\d+(\.\d+){1,2}((rc|\.post)\d+)?")
 _PLACE = re.compile(r"^\[\d\d:\d\d:\d\d\] \S+:\d+: ")
-_PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input")
-_SECONDS_TO_INSTALL = 900
 _SECONDS_TO_CONVERT = 600
 
 # Runs with the old XGBoost, so it keeps to what every version since 1.0 knows. The bytes are
@@ -128,24 +128,17 @@ def _install(version: str, directory: Path) -> Path:
     interpreter = directory / "bin" / "python"
     wrong = f"XGBoost {version} cannot be installed"
     try:
-        _run([str(interpreter), *_PIP, f"xgboost-cpu=={version}"], wrong)
+        _run([str(interpreter), *pip.INSTALL, f"xgboost-cpu=={version}"], wrong)
     except ConvertError:  # Not every version has a package without CUDA.
-        _run([str(interpreter), *_PIP, f"xgboost=={version}"], wrong)
+        _run([str(interpreter), *pip.INSTALL, f"xgboost=={version}"], wrong)
     return interpreter
 
 
 def _run(command: list[str], wrong: str) -> None:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS_TO_INSTALL, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ConvertError(f"{wrong} within {_SECONDS_TO_INSTALL} s") from error
-    if done.returncode:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR:")] or lines[-1:]
-        reason = errors[-1].removeprefix("ERROR:").strip() if errors else "no reason given"
-        raise ConvertError(f"{wrong}: {reason}")
+        pip.run(command)
+    except pip.PipError as error:
+        raise ConvertError(f"{wrong}: {error}") from error
 
 
 def _convert(command: list[str], place: Path, source: Path) -> str:

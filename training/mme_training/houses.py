@@ -6,7 +6,9 @@ it; the features follow in the order of `FEATURES`, which is also the order a re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -38,6 +40,22 @@ FEATURES: Final = (
 COLUMNS: Final = (LABEL, *FEATURES)
 
 SEED: Final = 2019
+
+HYPERPARAMETERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "objective": "reg:squarederror",
+        "max_depth": "5",
+        "eta": "0.2",
+        "gamma": "4",
+        "min_child_weight": "6",
+        "subsample": "0.8",
+        "num_round": "25",
+        "early_stopping_rounds": "5",
+        "seed": str(SEED),
+    }
+)
+"""What a model of house prices is trained with, as SageMaker takes them."""
+
 MODEL_YEAR: Final = 2019
 MIN_SQUARE_FEET: Final = 300
 MIN_LOT_ACRES: Final = 0.05

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mme_training.pack import MODEL_NAME, ArchiveError, pack, unpack
+from mme_training.archives.pack import (
+    CHECK_NAME,
+    MODEL_NAME,
+    ArchiveError,
+    is_junk,
+    pack,
+    salvage,
+    unpack,
+)
 
 NAMES = st.from_regex(r"[a-z]{1,8}/[a-z ]{0,150}[a-z]\.py", fullmatch=True)
 FILES = st.dictionaries(NAMES, st.binary(max_size=3000), max_size=4)
@@ -172,3 +180,68 @@ def test_a_cut_off_archive_is_refused(tmp_path, share: float) -> None:
 def test_a_missing_archive_is_an_os_error(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
         unpack(tmp_path / "missing.tar.gz", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(2_000_000, True), (1_999_999, False)])
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, limit: int, fits: bool) -> None:
+    pack(write(tmp_path / "m", bytes(2_000_000)), tmp_path / "a.tar.gz")
+    assert (tmp_path / "a.tar.gz").stat().st_size < 10_000
+    if fits:
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", limit)
+        return
+    with pytest.raises(ArchiveError, match=r"a\.tar\.gz unpacks to more than 1,999,999 bytes"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", limit)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path, kind: bytes) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, 50 << 20
+    content = info.tobuf(tarfile.USTAR_FORMAT) + bytes(50 << 20)
+    archive = write(tmp_path / "a.tar.gz", gzip.compress(content, 1))
+    with pytest.raises(ArchiveError, match="a header in it is larger"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_safe_is_salvaged(tmp_path) -> None:
+    archive = write_archive(
+        tmp_path / "a.tar.gz",
+        member(MODEL_NAME),
+        member("/etc/evil"),
+        member("link", tarfile.SYMTYPE, ".."),
+        member("link/evil"),
+    )
+    faults = salvage(archive, tmp_path / "out")
+
+    assert [fault.name for fault in faults] == ["/etc/evil", "link"]
+    assert str(faults[1]) == "'link' is neither a file nor a directory"
+    assert tree(tmp_path) == {
+        "a.tar.gz", "out", f"out/{MODEL_NAME}", "out/link", "out/link/evil",
+    }  # fmt: skip
+
+
+def test_check_rows_go_into_the_archive(tmp_path) -> None:
+    check = write(tmp_path / "rows", b"a,prediction\n")
+    pack(write(tmp_path / "m", b"trees"), tmp_path / "a.tar.gz", {}, check)
+    unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert (tmp_path / "out" / CHECK_NAME).read_bytes() == b"a,prediction\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "junk"),
+    [
+        (".DS_Store", True),
+        ("model/._model.ubj", True),
+        ("code/__pycache__/x.cpython-311.pyc", True),
+        ("code/old.pyc", True),
+        ("code/inference.py~", True),
+        ("__MACOSX/model.ubj", True),
+        ("code/.git/config", True),
+        ("model.ubj", False),
+        ("code/lib/pycache.py", False),
+    ],
+)
+def test_junk(name: str, junk: bool) -> None:
+    assert is_junk(name) == junk

@@ -1,0 +1,1 @@
+"""Trains one model for each segment of a table: a city, a customer, a product."""

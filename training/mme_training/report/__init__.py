@@ -1,0 +1,1 @@
+"""One page about many models: how good they are, which are the worst, and what failed."""
