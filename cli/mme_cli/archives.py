@@ -146,6 +146,9 @@ def verify(
 
     Code that an archive brings is run. The exit code is 1 if an archive fails or answers otherwise.
     """
+    for archive in archives:
+        if str(archive).startswith("s3:/"):  # a path has no two slashes
+            fail(f"{archive} is in S3: fetch it first, mme verify takes files")
     with _mistakes(extra="local"):
         from mme_training.archives.verify import verify as run
 

@@ -311,7 +311,7 @@ def _summary(console: Console, out: Path, records: Sequence[Record], shown: _Sho
         *_medians(trained),
         ("manifest", str(out / "manifest.parquet")),
     ):
-        if value != "0":
+        if value != "0" or name.startswith("median"):
             table.add_row(name, value)
     console.print(table)
     for record in failed:
@@ -320,11 +320,13 @@ def _summary(console: Console, out: Path, records: Sequence[Record], shown: _Sho
 
 
 def _medians(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    from math import isfinite, nan
     from statistics import median
 
     for name in dict.fromkeys(name for record in records for name in record.metrics):
-        values = [record.metrics[name] for record in records if name in record.metrics]
-        yield f"median {name}", f"{median(values):.6g}"
+        values = [record.metrics.get(name, nan) for record in records]
+        if numbers := [value for value in values if isfinite(value)]:
+            yield f"median {name}", f"{median(numbers):.6g}"
 
 
 def _pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:

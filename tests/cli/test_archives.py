@@ -173,3 +173,10 @@ def test_what_is_packed_is_verified(tmp_path, model: Path) -> None:
     assert first == f"{good}: ok: 450 rows equal to Booster.predict here, bit for bit"
     assert second.startswith(f"{bad}: failed: The model file 'model.ubj' is not an XGBoost model")
     assert last == "1 of 2 ok"
+
+
+def test_verify_takes_files_and_says_so() -> None:
+    result = mme("verify", "s3://bucket/model.tar.gz")
+
+    assert result.exit_code == 2
+    assert "fetch it first" in result.output

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mme_cli.train_many import many
+from mme_cli.train_many import _medians, many
 from mme_training.archives.pack import unpack
+from mme_training.many.work import Record
 from support.many import CITIES, HYPERPARAMETERS, houses, write
 from support.serving import until
 
@@ -116,3 +118,25 @@ def test_a_signal_stops_it_whole_and_it_goes_on(directory: Path, sent: int, stat
     assert 3 <= done < len(cities)
     assert not (directory / "out/.scratch").exists()
     assert f"40, {done} of them from before" in mme(*arguments(directory)).output
+
+
+def test_medians_leave_out_what_is_no_number_and_keep_zero():
+    records = [Record("a", "f", metrics={"test-auc": v, "test-error": 0.0}) for v in (nan, 0.5, 1)]
+
+    assert dict(_medians(records)) == {"median test-auc": "0.75", "median test-error": "0"}
+
+
+def test_a_median_of_zero_is_shown(directory: Path):
+    write(houses().assign(PRICE=1), directory)
+
+    result = mme(
+        *arguments(directory),
+        "--set",
+        "objective=binary:logistic",
+        "--set",
+        "eta=1",
+        "--set",
+        "eval_metric=error",
+    )
+
+    assert "median test-error" in result.output

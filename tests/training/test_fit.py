@@ -129,4 +129,55 @@ def test_a_booster_that_is_done_is_returned_as_it_is() -> None:
     first = fit(_hyperparameters(5), _matrix(0, 300))
     again = fit(_hyperparameters(5), _matrix(0, 300), resume_from=first.booster)
     assert again.booster.save_raw("ubj") == first.booster.save_raw("ubj")
-    assert again.scores == {}
+    assert again.scores == {"train": pytest.approx(first.scores["train"])}
+
+
+def _watched(num_round: int, *metrics: str) -> Hyperparameters:
+    return Hyperparameters({"eta": 0.9}, num_round, early_stopping_rounds=8, eval_metric=metrics)
+
+
+def _without_cutting(num_round: int) -> xgb.Booster:
+    """The booster as a checkpoint has it: with its best round, and with those after it."""
+    stop = xgb.callback.EarlyStopping(rounds=8, data_name="validation")
+    evals = [(_matrix(300, 400), "validation")]
+    return xgb.train({"eta": 0.9}, _matrix(0, 300), num_round, evals=evals, callbacks=[stop])
+
+
+@pytest.mark.parametrize("metrics", [(), ("rmse",)])
+def test_patience_is_counted_on_with_the_objectives_own_metric_too(metrics: Any) -> None:
+    whole = fit(_watched(300, *metrics), _matrix(0, 300), _matrix(300, 400), nthread=1)
+    best = whole.booster.num_boosted_rounds()
+    again = fit(
+        _watched(300, *metrics),
+        _matrix(0, 300),
+        _matrix(300, 400),
+        nthread=1,
+        resume_from=_without_cutting(best + 3),
+    )
+    assert again.booster.num_boosted_rounds() == best
+    assert len(again.history["validation"]["rmse"]) == 5
+    for data in ("train", "validation"):
+        assert again.scores[data]["rmse"] == pytest.approx(whole.scores[data]["rmse"], rel=1e-5)
+
+
+def test_what_had_ended_before_the_checkpoint_is_not_trained_on() -> None:
+    ended = _without_cutting(300)
+    again = fit(_watched(300), _matrix(0, 300), _matrix(300, 400), resume_from=ended)
+    assert not again.history
+    assert again.booster.num_boosted_rounds() == ended.num_boosted_rounds() - 8
+    assert set(again.scores) == {"train", "validation"}
+
+
+def test_all_rounds_done_before_have_their_scores() -> None:
+    first = fit(_hyperparameters(), _matrix(0, 300), _matrix(300, 400))
+    again = fit(
+        Hyperparameters(
+            {"seed": 3, "subsample": 0.7}, 20, early_stopping_rounds=3, eval_metric=("mse", "rmse")
+        ),
+        _matrix(0, 300),
+        _matrix(300, 400),
+        resume_from=first.booster,
+    )
+    assert again.booster.num_boosted_rounds() == 20
+    assert again.scores["validation"]["rmse"] == pytest.approx(first.scores["validation"]["rmse"])
+    assert again.scores["train"]["mse"] == pytest.approx(again.scores["train"]["rmse"] ** 2, 1e-4)

@@ -79,17 +79,16 @@ def fit(
         for matrix in (training, *([validation] if validation is not None else [])):
             _bound(matrix)
     history: dict[str, dict[str, list[float]]] = {}
+    evals = [(training, TRAIN), *([(validation, VALIDATION)] if validation is not None else [])]
+    own = custom_metric(hyperparameters, metric, objective is not None)
     try:
         booster = xgb.train(
             parameters(hyperparameters, nthread),
             training,
             num_boost_round=max(hyperparameters.num_round - done, 0),
-            evals=[
-                (training, TRAIN),
-                *([(validation, VALIDATION)] if validation is not None else []),
-            ],
+            evals=evals,
             obj=objective,
-            custom_metric=custom_metric(hyperparameters, metric, objective is not None),
+            custom_metric=own,
             evals_result=history,
             verbose_eval=False,
             xgb_model=resume_from,
@@ -99,9 +98,14 @@ def fit(
                 *callbacks,
             ],
         )
+        last = booster.num_boosted_rounds() - 1 - done
+        if last < 0:  # The best round was trained before: it is in no history.
+            again = xgb.Booster(parameters(hyperparameters, nthread), model_file=booster)
+            text = again.eval_set(evals, feval=own, output_margin=objective is not None)
+            return Fitted(booster, history, _read_scores(text))
     except (xgb.core.XGBoostError, ValueError) as error:
         raise explain(error) from error
-    return Fitted(booster, history, _scores(history, booster.num_boosted_rounds() - 1 - done))
+    return Fitted(booster, history, _scores(history, last))
 
 
 def parameters(hyperparameters: Hyperparameters, nthread: int | None = None) -> dict[str, Any]:
@@ -152,18 +156,37 @@ def early_stopping(hyperparameters: Hyperparameters) -> list[xgb.callback.Traini
 
 
 class EarlyStopping(xgb.callback.EarlyStopping):
-    """XGBoost's own, but a booster that was stopped by it before goes on from its best score."""
+    """XGBoost's own, but a booster that was watched by it before goes on from its best score."""
+
+    _before: float | None = None
+    """The best score of the rounds before."""
 
     def before_training(self, model: xgb.Booster) -> xgb.Booster:
         """Take over what `model` says of its best round."""
         model = super().before_training(model)
         best, iteration = model.attr("best_score"), model.attr("best_iteration")
-        if best is not None and iteration is not None and self.metric_name:
-            score = float(best)
-            self.stopping_history = {str(self.data): {self.metric_name: [score]}}
-            self.best_scores = {str(self.data): {self.metric_name: [score]}}
+        if best is not None and iteration is not None:
+            self._before = float(best)
             self.current_rounds = model.num_boosted_rounds() - 1 - int(iteration)
         return model
+
+    def before_iteration(self, model: xgb.Booster, epoch: int, evals_log: Any) -> bool:
+        """End before the first round if the rounds before were enough."""
+        return self.current_rounds >= self.rounds
+
+    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Any) -> bool:
+        """Compare the first round too with the best one before."""
+        if self._before is not None and not self.stopping_history:
+            # Only now there is a name for the objective's own metric.
+            name, data = self.metric_name, str(self.data)
+            metric = list(evals_log[data])[-1] if name is None else name
+            self.stopping_history = {data: {metric: [self._before]}}
+            self.best_scores = {data: {metric: [self._before]}}
+        return bool(super().after_iteration(model, epoch, evals_log))
+
+    def after_training(self, model: xgb.Booster) -> xgb.Booster:
+        """Cut back to the best round, if one is known: not if no round of these was watched."""
+        return model if model.attr("best_iteration") is None else super().after_training(model)
 
 
 class Monitor(xgb.callback.EvaluationMonitor):
@@ -208,9 +231,17 @@ def _bound(matrix: xgb.DMatrix) -> None:
 
 
 def _scores(history: History, last: int) -> dict[str, dict[str, float]]:
-    if last < 0:  # The best round was trained before the checkpoint.
-        return {}
     return {
         data: {name: float(values[last]) for name, values in metrics.items()}
         for data, metrics in history.items()
     }
+
+
+def _read_scores(text: str) -> dict[str, dict[str, float]]:
+    """What XGBoost says of a booster: ``[0]<tab>train-rmse:0.5<tab>validation-rmse:0.6``."""
+    scores: dict[str, dict[str, float]] = {}
+    for item in text.split()[1:]:
+        name, _, value = item.rpartition(":")
+        data, _, metric = name.partition("-")
+        scores.setdefault(data, {})[metric] = float(value)
+    return scores

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from mme_handler.codecs import Schema, text_csv
 from mme_handler.models.booster import adopt
+from mme_handler.models.predictor import Predictor
 from mme_training.archives.check import Rows, read_rows, write_check, write_rows
 from mme_training.errors import UserError
 from support.serving import make_rows, train
@@ -157,3 +158,39 @@ def test_what_is_refused(tmp_path, content: bytes, reason: str) -> None:
     (tmp_path / "rows.csv").write_bytes(content)
     with pytest.raises(UserError, match=rf"rows\.csv.*{reason}"):
         read_rows(tmp_path / "rows.csv", 2, ["a", "b"])
+
+
+def test_categories_that_csv_cannot_carry_are_missing(tmp_path) -> None:
+    texts = ["", " ", "x\ny", " led", "plain", "Other"]
+    frame = pd.DataFrame({"place": pd.Categorical(texts * 9), "area": np.arange(54.0)})
+    matrix = xgb.DMatrix(frame, np.arange(54) % 6, enable_categorical=True)
+    booster = xgb.train({"nthread": 1}, matrix, 5)
+    write_check(booster, frame, tmp_path / "check.csv", 54)
+
+    found = read_rows(tmp_path / "check.csv", 2, list(frame))
+
+    assert {row[0] for row in found.cells} == {"", "plain", "Other"}
+    loaded = adopt(booster)
+    rows = decoded(tmp_path / "check.csv", booster)
+    answers = Predictor(loaded, 0).predict(rows)
+    assert found.predictions is not None
+    assert np.array_equal(answers, found.predictions)
+
+
+@pytest.mark.parametrize("names", [["a", "prediction"], ["prediction", "prediction_0"]])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_features_may_be_called_predictions(tmp_path, names: list[str], outputs: int) -> None:
+    predictions = np.array([[5.0], [6.0]], np.float32).repeat(outputs, 1)
+    write_rows(tmp_path / "check.csv", names, [["1", "2"], ["3", "4"]], predictions.squeeze())
+
+    found = read_rows(tmp_path / "check.csv", 2, names)
+
+    assert found.cells == [["1", "2"], ["3", "4"]]
+    assert found.predictions is not None
+    assert np.array_equal(found.predictions, predictions.squeeze())
+
+
+def test_a_feature_called_prediction_is_none_where_there_are_no_predictions(tmp_path) -> None:
+    (tmp_path / "rows.csv").write_text("a,prediction\n1,2\n")
+
+    assert read_rows(tmp_path / "rows.csv", 2, ["a", "prediction"]) == Rows([["1", "2"]])

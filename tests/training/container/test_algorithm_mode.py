@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -227,6 +230,145 @@ def test_folds_of_a_classification_have_a_probability_and_a_class(tmp_path) -> N
     assert np.mean(written[:, 2] == written[:, 0]) > 0.8
 
 
+@pytest.mark.parametrize("objective", ["multi:softmax", "multi:softprob"])
+def test_folds_of_classes_have_the_class_of_the_greatest_probability(tmp_path, objective) -> None:
+    given = {"objective": objective, "num_class": "3", "_kfold": "2", "gamma": "0"}
+    job = TrainingJob(tmp_path, given, train="text/csv")
+    job.put(
+        "train", "train.csv", PARTS.train.assign(PRICE=pd.qcut(PARTS.train[LABEL], 3).cat.codes)
+    )
+    assert job.run().returncode == 0
+    written = np.loadtxt(tmp_path / "output/data/predictions.csv", delimiter=",")
+    assert np.mean(written[:, 2] == written[:, 0]) > 0.7
+    assert ((written[:, 1] > 1 / 3) & (written[:, 1] <= 1)).all()
+
+
+def test_folds_of_log_odds_have_probabilities(tmp_path) -> None:
+    job = TrainingJob(tmp_path, {"objective": "binary:logitraw", "_kfold": "2"}, train="text/csv")
+    cheap = PARTS.train.assign(PRICE=(PARTS.train[LABEL] < PARTS.train[LABEL].median()).astype(int))
+    job.put("train", "train.csv", cheap)
+    assert job.run().returncode == 0
+    written = np.loadtxt(tmp_path / "output/data/predictions.csv", delimiter=",")
+    assert ((written[:, 1] > 0) & (written[:, 1] < 1)).all()
+    np.testing.assert_array_equal(written[:, 2], written[:, 1] > 0.5)
+
+
+def test_folds_of_several_quantiles_have_a_column_for_each(tmp_path) -> None:
+    given = {"objective": "reg:quantileerror", "quantile_alpha": "0.1,0.5,0.9", "_kfold": "2"}
+    job = _job(tmp_path, **given, max_depth="2", num_round="60")
+    done = job.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = np.loadtxt(tmp_path / "output/data/predictions.csv", delimiter=",")
+    assert written.shape == (900, 4)
+    assert [np.mean(written[:, 0] < column) for column in written.T[1:]] == pytest.approx(
+        [0.1, 0.5, 0.9], abs=0.1
+    )
+
+
+@pytest.mark.parametrize("label", [[0.25, 0.5, 0.75, 1.0], [0, 0, 1, 1]])
+def test_labels_that_cannot_be_stratified_are_divided_all_the_same(tmp_path, label: Any) -> None:
+    job = TrainingJob(tmp_path, {"objective": "binary:logistic", "_kfold": "4"}, train="text/csv")
+    job.put("train", "train.csv", PARTS.train[:4].assign(PRICE=label))
+    done = job.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(job.model.iterdir())) == 4
+
+
+def test_folds_that_are_stopped_leave_those_that_are_done_and_go_on_later(tmp_path) -> None:
+    settings = {"_kfold": "3", "num_round": "12", "subsample": "1", "eta": "0.4"}
+    settings |= {"early_stopping_rounds": "2"}
+    whole = _job(tmp_path / "whole", **settings)
+    (whole.root / "checkpoints").mkdir()
+    first = whole.run()
+    assert first.returncode == 0, first.stdout + first.stderr
+    parts = _job(tmp_path / "parts", **settings)
+    (parts.root / "checkpoints").mkdir()
+    parts.set_channels(train="text/csv", validation="text/csv", code=None)
+    # It is stopped in the second fold, which an earlier run has left something of.
+    (parts.channel("code") / "train.py").write_text(
+        "import os, signal\n"
+        "calls = []\n"
+        "def metric_fn(predictions, dtrain):\n"
+        "    calls.append(1)\n"
+        "    if os.path.exists(os.environ['SM_MODEL_DIR'] + '/../checkpoints/model-1'):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return 'rmse', float(((predictions - dtrain.get_label()) ** 2).mean() ** 0.5)\n"
+    )
+    (parts.model / "xgboost-model-1").write_bytes(b"so far")
+    stopped = parts.run()
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert [path.name for path in parts.model.iterdir()] == ["xgboost-model-0"]
+    assert not (tmp_path / "parts/output/data/predictions.csv").exists()
+
+    parts.set_channels(train="text/csv", validation="text/csv")
+    again = parts.run()
+    assert again.returncode == 0, again.stdout + again.stderr
+    rounds = [
+        [xgb.Booster(model_file=path).num_boosted_rounds() for path in sorted(job.model.iterdir())]
+        for job in (whole, parts)
+    ]
+    assert rounds[0] == rounds[1]
+    means = [
+        [
+            float(number)
+            for line in re.findall(r"^\[12\]\t.*$", done.stdout, re.M)
+            for number in re.findall(r"rmse:(\S+)", line)
+        ]
+        for done in (first, again)
+    ]
+    assert len(means[0]) == 2
+    assert means[0] == pytest.approx(means[1], rel=1e-6)
+
+
+EARLY = """
+import os, signal, sys
+from pathlib import Path
+from mme_training.container import entry
+real = entry.read_config
+def read_config(layout):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return real(layout)
+entry.read_config = read_config
+sys.exit(entry.train(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("script", [False, True])
+def test_sigterm_is_heard_from_the_beginning(tmp_path, script: bool) -> None:
+    job = _job(tmp_path)
+    if script:
+        job.set_channels(train="text/csv", code=None)
+        (job.channel("code") / "train.py").write_text("import time\ntime.sleep(60)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, str(tmp_path)], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == (143 if script else 0)
+    if not script:
+        assert xgb.Booster(model_file=job.model / "xgboost-model").num_boosted_rounds() == 1
+
+
+def test_sigterm_after_the_model_is_saved_changes_nothing(tmp_path) -> None:
+    job = _job(tmp_path)
+    job.set_channels(train="text/csv", code=None)
+    (job.channel("code") / "train.py").write_text(
+        "import atexit, os, signal\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "def metric_fn(predictions, dtrain):\n    return 'own', 1.0\n"
+    )
+    assert job.run().returncode == 0
+
+
+def test_the_failure_is_of_this_run_and_any_name_can_be_in_it(tmp_path) -> None:
+    job = _job(tmp_path)
+    bad = job.channel("train") / os.fsdecode(b"\xff.csv")
+    bad.write_text("1,2,3,4,5,6,x\n")
+    assert subprocess.run(job.command(), capture_output=True, check=False).returncode == 1
+    assert job.failure == "train/\\udcff.csv, line 1, column 7: 'x' is not a number"
+    bad.unlink()
+    assert job.run().returncode == 0
+    assert job.failure is None
+
+
 HOOKS = """
 import json, pathlib
 import numpy as np
@@ -254,6 +396,8 @@ def test_hooks_read_learn_measure_and_save(tmp_path) -> None:
     job.set_channels(train="text/csv", validation="text/csv", code=None)
     (job.channel("code") / "train.py").write_text(HOOKS)
     (job.channel("code") / "inference.py").write_text("")
+    (job.channel("code") / "itself").symlink_to("itself")
+    (job.channel("code") / "__pycache__").mkdir()
     done = job.run()
     assert done.returncode == 0, done.stdout + done.stderr
     booster = xgb.Booster(model_file=job.model / "xgboost-model")
@@ -262,7 +406,8 @@ def test_hooks_read_learn_measure_and_save(tmp_path) -> None:
     values = [float(value) for value in re.findall(r"\tvalidation-dollars:(\S+)", done.stdout)]
     assert len(values) == 25
     assert values[-1] < values[0] / 2
-    assert (job.model / "code/inference.py").exists()
+    copied = sorted(path.name for path in (job.model / "code").iterdir())
+    assert copied == ["inference.py", "train.py"]
 
 
 def test_a_hook_that_fails_is_named(tmp_path) -> None:

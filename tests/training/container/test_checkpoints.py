@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xgboost as xgb
 
 from mme_training.container.checkpoints import SaveCheckpoint, SaveSoFar, load_last, save
-from mme_training.errors import UserError
+from mme_training.errors import AlgorithmError, UserError
 
 
 def _train(rounds: int, *callbacks: xgb.callback.TrainingCallback, columns: int = 3) -> xgb.Booster:
@@ -88,3 +90,55 @@ def test_what_is_kept_is_cut_at_the_best_round(tmp_path) -> None:
 def test_a_file_is_whole_or_not_there(tmp_path) -> None:
     save(_train(2), tmp_path / "deep/er/model")
     assert _names(tmp_path / "deep/er") == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"objective": "count:poisson"}, "objective reg:squarederror, this one has count:poisson"),
+        ({"booster": "dart"}, "booster gbtree, this one has dart"),
+        ({"objective": "reg:squarederror", "num_class": 3}, "num_class 0, this one has 3"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path, parameters: Any, expected: str) -> None:
+    _train(1, SaveCheckpoint(tmp_path))
+    assert load_last(tmp_path, 3, {"max_depth": 9}) is not None
+    with pytest.raises(UserError, match=expected):
+        load_last(tmp_path, 3, parameters)
+
+
+def test_a_directory_is_no_checkpoint(tmp_path) -> None:
+    (tmp_path / "xgboost-checkpoint.99").mkdir()
+    _train(7, SaveCheckpoint(tmp_path))
+    booster = load_last(tmp_path, 3)
+    assert booster is not None
+    assert booster.num_boosted_rounds() == 7
+
+
+def test_a_linear_model_is_kept_whole(tmp_path) -> None:
+    features = np.random.default_rng(5).normal(size=(60, 3))
+    matrix = xgb.DMatrix(features, features[:, 0], nthread=1)
+    booster = xgb.train({"booster": "gblinear", "nthread": 1}, matrix, 3)
+    booster.set_attr(best_iteration="1")
+    now = iter((0.0, 31.0, 31.0))
+    SaveSoFar(tmp_path / "m", lambda: next(now)).after_iteration(booster, 2, {})
+    assert (tmp_path / "m").read_bytes() == booster.save_raw("ubj")
+
+
+def test_a_disk_that_is_full_is_named_and_nothing_is_left(tmp_path, monkeypatch) -> None:
+    def write(path: Path, content: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(AlgorithmError, match="model/m cannot be written: No space left on device"):
+        save(_train(1), tmp_path / "model/m")
+    assert not _names(tmp_path / "model")
+
+
+def test_what_is_left_of_a_file_is_not_taken_for_a_model(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Path, "replace", lambda path, target: None)  # Killed just before.
+    save(_train(1), tmp_path / "xgboost-model")
+    (name,) = _names(tmp_path)
+    assert name.startswith(".")
+    assert name.endswith(".sagemaker-ignore")

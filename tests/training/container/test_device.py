@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mme_training import device
 from mme_training.container import algorithm
 from mme_training.container.environment import gpus
 from mme_training.hyperparameters.values import Hyperparameters
@@ -14,7 +15,8 @@ from mme_training.hyperparameters.values import Hyperparameters
 
 def _device(monkeypatch: pytest.MonkeyPatch, **booster: str) -> object:
     monkeypatch.setattr(algorithm, "gpus", lambda: 1)
-    monkeypatch.setattr(algorithm, "resolve", lambda wanted: "cuda")
+    for module in (algorithm, device):
+        monkeypatch.setattr(module, "resolve", lambda wanted: "cuda")
     return algorithm._on_device(Hyperparameters(booster, 1)).booster.get("device")
 
 
@@ -23,9 +25,9 @@ def test_a_gpu_is_used_where_there_is_one(monkeypatch, booster: dict[str, str]) 
     assert _device(monkeypatch, **booster) == "cuda"
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
-def test_the_hyperparameter_decides(monkeypatch, device: str) -> None:
-    assert _device(monkeypatch, device=device) == device
+@pytest.mark.parametrize("wanted", ["cpu", "cuda:1"])
+def test_the_hyperparameter_decides(monkeypatch, wanted: str) -> None:
+    assert _device(monkeypatch, device=wanted) == wanted
 
 
 @pytest.mark.parametrize("booster", [{"tree_method": "exact"}, {"booster": "gblinear"}])

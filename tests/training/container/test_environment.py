@@ -32,7 +32,7 @@ def test_a_script_gets_the_variables_of_sagemakers_toolkit(tmp_path) -> None:
     assert found["SM_MODEL_DIR"] == str(tmp_path / "model")
     assert found["SM_CHANNEL_TRAIN"] == str(tmp_path / "input/data/train")
     assert found["SM_CHANNEL_VALIDATION"] == str(tmp_path / "input/data/validation")
-    assert json.loads(found["SM_CHANNELS"]) == ["train", "validation"]
+    assert json.loads(found["SM_CHANNELS"]) == ["code", "train", "validation"]
     assert found["SM_OUTPUT_DATA_DIR"] == str(tmp_path / "output/data")
     assert found["SM_HP_MAX_DEPTH"] == "5"
     assert found["SM_HP_OBJECTIVE"] == "reg:squarederror"
@@ -70,3 +70,42 @@ def test_hyperparameters_become_arguments(tmp_path) -> None:
         *("--objective", "reg:squarederror"),
     ]
     assert "sagemaker_program" not in user_hyperparameters(config)
+
+
+def test_arguments_are_written_as_sagemakers_toolkit_writes_them(tmp_path) -> None:
+    job = _job(tmp_path)
+    given = {"flag": "true", "none": "null", "map": '{"b": 2, "a": 1}', "text": "a 'b' \"c\""}
+    job.write("hyperparameters.json", given)
+    config = read_config(Layout(tmp_path))
+    assert script_arguments(config) == [
+        *("--flag", "True"),
+        *("--map", "a=1,b=2"),
+        *("--none", ""),
+        *("--text", "a 'b' \"c\""),
+    ]
+    assert variables(config, Layout(tmp_path))["SM_HP_NONE"] == ""
+    assert variables(config, Layout(tmp_path))["SM_HP_FLAG"] == "true"
+
+
+def test_what_sagemaker_says_beyond_is_passed_on(tmp_path) -> None:
+    job = _job(tmp_path)
+    resources = {
+        "current_host": "algo-1",
+        "hosts": ["algo-1"],
+        "current_instance_type": "ml.m5.large",
+        "instance_groups": [{"instance_group_name": "one"}],
+        "network_interface_name": "eth0",
+    }
+    job.write("resourceconfig.json", resources)
+    found = variables(read_config(Layout(tmp_path)), Layout(tmp_path))
+    assert json.loads(found["SM_RESOURCE_CONFIG"]) == resources
+    assert found["SM_CURRENT_INSTANCE_TYPE"] == "ml.m5.large"
+
+
+def test_names_that_no_variable_can_have_are_left_out(tmp_path) -> None:
+    job = _job(tmp_path)
+    given = {"a=b": "1", "nul": "\0", "deep": "[" * 100_000, "sagemaker_container_log_level": "²"}
+    job.write("hyperparameters.json", given)
+    found = variables(read_config(Layout(tmp_path)), Layout(tmp_path))
+    assert json.loads(found["SM_HPS"])["a=b"] == 1
+    assert not {"SM_HP_A=B", "SM_HP_NUL"} & set(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,35 @@ def test_a_shell_script_runs_too(tmp_path) -> None:
     (job.channel("code") / "go.sh").write_text('echo "$2" > "$SM_MODEL_DIR/first"\n')
     assert job.run().returncode == 0
     assert (job.model / "first").read_text() == "0.2\n"
+
+
+def test_what_a_script_leaves_running_does_not_keep_the_job(tmp_path) -> None:
+    job = _job(
+        tmp_path,
+        "import os, pathlib, subprocess\n"
+        "left = subprocess.Popen(['sleep', '300'], stdout=subprocess.DEVNULL)\n"
+        "pathlib.Path(os.environ['SM_MODEL_DIR'], 'pid').write_text(str(left.pid))\n",
+    )
+    try:
+        assert job.run().returncode == 0
+    finally:
+        os.kill(int((job.model / "pid").read_text()), signal.SIGKILL)
+
+
+def test_progress_without_an_end_of_line_is_seen_at_once(tmp_path) -> None:
+    job = _job(
+        tmp_path,
+        "import sys, time\nprint('half', end='\\r', file=sys.stderr, flush=True)\ntime.sleep(60)\n",
+    )
+    process = job.start()
+    try:
+        assert process.stdout is not None
+        seen = b""
+        while b"half\r" not in seen:
+            seen += os.read(process.stdout.fileno(), 4096)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 143
+        process.stdout.close()
+    assert job.failure is not None
+    assert job.failure.startswith("train.py ended by SIGTERM: half")

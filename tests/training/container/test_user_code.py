@@ -102,3 +102,24 @@ def test_a_module_that_cannot_be_imported_says_why(tmp_path) -> None:
     assert code is not None
     with pytest.raises(UserError, match=r"train\.py failed: ModuleNotFoundError: No module named"):
         load_hooks(code)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from beside import metric_fn\n",
+        "from beside import other as read_fn\n",
+        "metric_fn = lambda predictions, dtrain: ('own', 1.0)\n",
+    ],
+)
+def test_hooks_may_be_imported_or_made(tmp_path, source: str) -> None:
+    code = _find(_job(tmp_path, {"train.py": source}))
+    assert code is not None
+    assert code.has_hooks
+
+
+def test_a_program_outside_of_the_code_is_refused(tmp_path) -> None:
+    (tmp_path / "input/data").mkdir(parents=True)
+    (tmp_path / "input/data/x.py").write_text(SCRIPT)
+    with pytest.raises(UserError, match=r"sagemaker_program is \.\./x\.py, which leads out"):
+        _find(_job(tmp_path, {}, program="../x.py"))

@@ -116,3 +116,18 @@ def test_what_does_not_agree(features, labels: int, message: str) -> None:
     with pytest.raises(UserError) as caught:
         agree(dataset(features, labels), training)
     assert str(caught.value) == message
+
+
+def test_queries_in_training_alone_are_refused() -> None:
+    rows = np.zeros((3, 2), np.float32)
+    training = Dataset(rows, rows[:, 0], qid=np.array([1, 1, 2], np.uint32))
+    with pytest.raises(UserError, match="query ids, those of the validation channel have none"):
+        agree(Dataset(rows, rows[:, 0]), training)
+
+
+def test_a_column_of_nothing_but_nulls_has_the_categories_of_training() -> None:
+    training = dataset(pd.DataFrame({"town": towns("Ulm", "Rome")}))
+    agreed = agree(dataset(pd.DataFrame({"town": np.full(3, np.nan)})), training)
+    assert isinstance(agreed.features, pd.DataFrame)
+    assert agreed.features["town"].isna().all()
+    assert list(agreed.features["town"].cat.categories) == ["Rome", "Ulm"]

@@ -48,3 +48,12 @@ def test_names_and_categories_of_a_frame_are_kept() -> None:
     matrix = Dataset(FEATURES[2], LABEL).matrix(1)
     assert matrix.feature_names == ["a", "b"]
     assert matrix.feature_types == ["float", "c"]
+
+
+@pytest.mark.parametrize("name", ["weight", "qid"])
+@pytest.mark.parametrize("first", [True, False])
+def test_parts_that_do_not_go_together_are_refused(name: str, first: bool) -> None:
+    one = Dataset(DENSE, LABEL, **{name: np.ones(6, np.uint32)})
+    other = Dataset(DENSE, LABEL)
+    with pytest.raises(UserError, match="those of others have none"):
+        concatenate([one, other] if first else [other, one])

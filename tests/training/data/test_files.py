@@ -81,3 +81,13 @@ def test_a_file_that_is_gone(tmp_path) -> None:
     path.unlink()
     with pytest.raises(UserError, match=r"train/a cannot be read: "), file.open():
         pass
+
+
+def test_links_that_lead_nowhere_are_skipped(tmp_path, caplog) -> None:
+    channel = tmp_path / "train"
+    write(channel / "a.csv", "1,2\n")
+    (channel / "itself").symlink_to("itself")
+    (channel / "gone").symlink_to("nowhere")
+    (channel / "up").symlink_to("..")
+    assert names(channel) == ["train/a.csv"]
+    assert "itself is skipped" in caplog.text

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
 
 from mme_training.errors import AlgorithmError, UserError
@@ -124,3 +126,23 @@ def test_no_segments_need_no_processes(tmp_path: Path):
 def test_impossible_numbers_are_refused(arguments: tuple[int, int]):
     with pytest.raises(UserError, match="1 worker or more"):
         LocalEngine(*arguments)
+
+
+def test_segments_of_one_class_are_not_warned_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    plan, segments = work(tmp_path, 2)
+    given = {"objective": "binary:logistic", "num_round": 2, "eval_metric": ["auc", "aucpr"]}
+    rows = segments[0].file
+    with pa.ipc.open_file(str(rows)) as reader:
+        table = reader.read_all()
+    ones = pa.array([1.0] * len(table))
+    place = table.schema.get_field_index(LABEL)
+    with pa.ipc.new_file(
+        str(rows), (table := table.set_column(place, LABEL, ones)).schema
+    ) as writer:
+        writer.write_table(table)
+
+    records = run(LocalEngine(1), replace(plan, hyperparameters=given), segments)
+
+    assert [record.error for record in records] == [None, None]
+    assert all(math.isnan(record.metrics["test-auc"]) for record in records)
+    assert capfd.readouterr() == ("", "")

@@ -19,6 +19,7 @@ from mme_training.archives.pack import unpack
 from mme_training.errors import UserError
 from mme_training.many.journal import locked
 from mme_training.many.work import Plan, Record, Segment
+from mme_training.report.collect import collect
 from mme_training.split import split
 from support.many import CITIES, HYPERPARAMETERS, LABEL, SEED, houses, run, write
 from support.serving import until
@@ -257,6 +258,24 @@ def test_models_may_be_elsewhere_and_others_under_way(tmp_path: Path):
     assert not (out / "predictions.parquet").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"spoilt", b"ARROW1"])
+def test_a_spoilt_evaluation_costs_one_segment(tmp_path: Path, content: bytes):
+    table, out = write(houses(), tmp_path), tmp_path / "out"
+    records = run(table, out)
+    (out / f"evaluations/{records[0].fingerprint}.arrow").write_bytes(content)
+
+    assert again(table, out) == [records[0].segment]
+    assert again(table, out) == []
+
+
+def test_the_table_is_not_written_into(tmp_path: Path):
+    directory = write(houses(), tmp_path / "table").parent
+
+    with pytest.raises(UserError, match="is within the table"):
+        run(directory, directory / "out")
+    assert not (directory / "out").exists()
+
+
 def test_a_torn_line_of_the_journal_costs_one_segment(tmp_path: Path):
     table, out = write(houses(), tmp_path), tmp_path / "out"
     run(table, out)
@@ -281,9 +300,25 @@ def test_a_second_run_into_the_same_directory_is_refused(tmp_path: Path):
     [
         ({"hyperparameters": {**HYPERPARAMETERS, "max_dept": 3}}, "max_depth"),
         ({"hyperparameters": {**HYPERPARAMETERS, "_kfold": 3}}, "_kfold is for a single job"),
+        (
+            {"hyperparameters": {"num_round": 2, "objective": "rank:ndcg"}},
+            "a table has no queries to rank by",
+        ),
         ({"hyperparameters": {**HYPERPARAMETERS, "csv_weights": 1}}, "csv_weights is for"),
         ({"seed": -1}, "the seed is -1"),
         ({"extra": {"x": Path("/missing")}}, "/missing, which is to be 'x'"),
+        ({"extra": {"../x": Path(__file__)}}, "'../x' is not a name within the archive"),
+        ({"extra": {"model.ubj": Path(__file__)}}, "'model.ubj' cannot be used"),
+        (
+            {"extra": {"xgboost-model": Path(__file__)}},
+            "several model files, keep one: model.ubj, xgboost-model",
+        ),
+        ({"extra": {"code": Path(__file__), "code/a.py": Path(__file__)}}, "'code' is a file"),
+        ({"extra": {"mme.toml": Path(__file__)}}, r"mme\.toml"),
+        (
+            {"extra": {"code/inference.py": Path(__file__).parents[3] / "README.md"}},
+            r"code/inference\.py: unterminated",
+        ),
         ({"features": ["SQUARE_FOOT"]}, "did you mean 'SQUARE_FEET'"),
     ],
 )
@@ -296,3 +331,14 @@ def test_wrong_arguments_are_refused_before_anything_is_written(
 
 
 _TESTS = Path(__file__).parents[2]
+
+
+def test_a_null_hyperparameter_is_one_that_is_not_given(tmp_path: Path):
+    table, out = write(houses(), tmp_path), tmp_path / "out"
+    given = {**HYPERPARAMETERS, "eval_metric": ["mae", "rmse"]}
+    run(table, out, hyperparameters={**given, "gamma": None})
+
+    collected = collect(out, 1)
+
+    assert "gamma" not in collected.hyperparameters
+    assert collected.metric == "test-rmse"

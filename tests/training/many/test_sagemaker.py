@@ -496,6 +496,19 @@ def test_archives_are_copied_but_never_over_another(
     assert bench.run(1, models_prefix="s3://rows/models")["City_0"].path == records["City_0"].path
 
 
+def test_a_deleted_archive_is_made_anew_and_costs_no_other(
+    busy: BusySageMaker, s3: Any, bench: Bench
+) -> None:
+    for name in (name_of("City_0", 0, 2), name_of("City_1", 1)):
+        s3.put_object(Bucket="rows", Key=f"many/output/{name}/output/model.tar.gz", Body=b"model")
+
+    records = bench.run(3, models_prefix="s3://rows/models", retries=1)
+
+    assert records["City_0"].attempts == 2
+    assert records["City_1"].path == "s3://rows/models/City_1.tar.gz"
+    assert "is not there any more" in str(records["City_2"].error)
+
+
 def test_a_deleted_job_is_made_anew(busy: BusySageMaker, bench: Bench) -> None:
     busy.fate_of = lambda name: Fate(looks=9)
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
@@ -128,6 +129,12 @@ def test_categories_and_decimals_can_be_features(tmp_path: Path):
         ({"when": [datetime.date(2024, 1, 1)] * 3}, {}, "'when' is date32.* cannot be a feature"),
         ({"tags": [[1], [2], [3]]}, {}, "'tags' is list.* cannot be a feature"),
         ({"price": [datetime.date(2024, 1, 1)] * 3}, {}, "'price' is date32.* cannot be the label"),
+        (
+            {"area [m2]": [1.0, 2.0, 3.0]},
+            {},
+            r"'area \[m2\]' cannot be a feature: .* no \[, \] or <",
+        ),
+        ({"a<b": [1.0, 2.0, 3.0]}, {}, "'a<b' cannot be a feature"),
     ],
 )
 def test_columns_of_no_use_are_refused_by_name(
@@ -182,3 +189,12 @@ def test_what_is_no_table_is_refused(tmp_path: Path, name: str | None, text: str
 def test_an_empty_directory_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="holds no files"):
         open_table(tmp_path, "city", "price")
+
+
+def test_the_index_of_a_frame_is_no_feature(tmp_path: Path):
+    frame = pd.DataFrame(COLUMNS).iloc[[2, 0, 1]]
+    frame.to_parquet(tmp_path / "t.parquet")
+
+    assert "__index_level_0__" in pq.read_schema(tmp_path / "t.parquet").names
+    opened = open_table(tmp_path / "t.parquet", "city", "price")
+    assert opened.features == tuple(name for name in COLUMNS if name not in ("city", "price"))

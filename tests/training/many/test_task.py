@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 import xgboost as xgb
 
+from mme_handler.models.archive import inspect
+from mme_training.archives.check import read_rows
+from mme_training.archives.loading import load
 from mme_training.archives.pack import unpack
 from mme_training.houses import FEATURES, make_houses
 from mme_training.many.evaluation import read_evaluation
@@ -236,3 +239,49 @@ def test_a_missing_extra_file_is_a_failure(tmp_path: Path):
     assert record.error is not None
     assert record.error.startswith("FileNotFoundError")
     assert datetime.timedelta(seconds=record.seconds) > datetime.timedelta(0)
+
+
+def test_a_text_column_that_is_empty_in_a_segment_is_no_failure(tmp_path: Path):
+    frame = mixed().assign(place=pd.Series([None] * 200, dtype="string"))
+
+    assert trained(frame, tmp_path).error is None
+
+
+def test_categories_beyond_ascii_can_be_verified_by_their_codes(tmp_path: Path):
+    frame = mixed()
+    places = np.where(frame["whole"] % 2, "Zürich", "東京")
+    frame = frame.assign(place=places, **{LABEL: frame["whole"] % 2 * 5.0})
+
+    model_bytes(trained(frame, tmp_path), tmp_path)
+
+    models = load(inspect(tmp_path / "model"))
+    rows = read_rows(tmp_path / "model/check.csv", 6, models.schema.names)
+    assert {row[-1] for row in rows.cells} == {"0", "1"}
+    (body,) = rows.bodies()
+    assert rows.predictions is not None
+    assert models.predict(models.read(body)).tolist() == rows.predictions.tolist()
+
+
+def test_accelerated_failure_times_are_judged_by_test_rows(tmp_path: Path):
+    frame = mixed()
+    times = frame["whole"].to_numpy() + 1.0
+    frame = frame.assign(**{LABEL: np.where(frame["flag"], times, -times)})
+
+    record = trained(frame, tmp_path, objective="survival:aft")
+
+    assert record.error is None
+    assert "test-aft-nloglik" in record.metrics
+
+
+def test_a_label_beyond_float32_is_not_finite(tmp_path: Path):
+    record = trained(mixed().assign(**{LABEL: [1e300] * 200}), tmp_path)
+
+    assert record.error is not None
+    assert "200 of 200 rows have no finite label" in record.error
+
+
+def test_a_gpu_that_is_not_there_is_a_failure(tmp_path: Path):
+    record = trained(make_houses("Dallas", 20), tmp_path, device="cuda")
+
+    assert record.error is not None
+    assert record.error.startswith("hyperparameter device: device cuda is wanted, and ")

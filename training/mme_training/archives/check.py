@@ -68,7 +68,7 @@ def write_check(booster: xgb.Booster, features: Any, path: Path, rows: int = 10)
     """
     count = max(min(rows, _MOST_CELLS // max(features.shape[1], 1)), 1)
     frame = hasattr(features, "iloc")
-    head = features.iloc[:count] if frame else features[:count]
+    head = features.iloc[:count].apply(_carried) if frame else features[:count]
     types = None if frame else booster.feature_types
     matrix = xgb.DMatrix(
         head,
@@ -124,10 +124,27 @@ def read_rows(path: Path, features: int | None = None, names: Sequence[str] | No
     for number, line in enumerate(lines, 2 if header else 1):
         if len(line) != width:
             raise UserError(f"{path.name}, line {number}: {len(line)} cells where {width} are due")
-    predicted = _predicted(header or [])
+    predicted = _predicted(header or [], names or ())
     order = _order(path, header, [n for n in range(width) if n not in predicted], features, names)
     cells = [[line[column] for column in order] for line in lines]
     return Rows(cells, _predictions(path, lines, predicted) if predicted else None)
+
+
+def _carried(column: pd.Series[Any]) -> pd.Series[Any]:
+    """The column without categories that are another text, or none, once a server reads CSV."""
+    if column.dtype != "category" or not _has_names(column):
+        return column
+    lost = [text for text in column.cat.categories if not _is_carried(str(text))]
+    return column.mask(column.isin(lost)) if lost else column
+
+
+def _is_carried(text: str) -> bool:
+    return bool(text) and text == text.strip() and len(text.splitlines()) == 1
+
+
+def _has_names(column: pd.Series[Any]) -> bool:
+    """Whether a server knows the categories; XGBoost garbles others, which are sent as codes."""
+    return all(str(category).isascii() for category in column.cat.categories)
 
 
 def _cells(features: Any) -> list[list[str]]:
@@ -147,6 +164,8 @@ def _cells(features: Any) -> list[list[str]]:
 def _column(column: pd.Series[Any]) -> list[str]:
     if column.dtype == "category":
         texts = [str(category) for category in column.cat.categories.tolist()]
+        if not _has_names(column):
+            texts = [str(code) for code in range(len(texts))]
         return [texts[code] if code >= 0 else "" for code in column.cat.codes.tolist()]
     values = column.to_numpy(np.float32, na_value=np.nan)
     return [_text(value) for value in values.tolist()]
@@ -187,11 +206,16 @@ def _is_value(cell: str) -> bool:
     return True
 
 
-def _predicted(header: Sequence[str]) -> list[int]:
-    """The columns at the end of a header that hold predictions."""
+def _predicted(header: Sequence[str], names: Sequence[str]) -> list[int]:
+    """The columns at the end of a header that hold predictions; a feature may be called so too."""
+    if not header or not (last := _PREDICTION.fullmatch(header[-1])):
+        return []
+    most = int(last[2] or 0) + 1
     first = len(header)
-    while first and _PREDICTION.fullmatch(header[first - 1]):
+    while first and len(header) - first < most and _PREDICTION.fullmatch(header[first - 1]):
         first -= 1
+    if not {*names}.isdisjoint({*header[first:]} - {*header[:first]}):
+        return []
     return list(range(first, len(header)))
 
 

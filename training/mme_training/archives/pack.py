@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -60,10 +60,20 @@ def pack(
         OSError: a file cannot be read, or `archive` cannot be written.
     """
     own = {MODEL_NAME: model_file} | ({CHECK_NAME: check} if check else {})
-    for name in extra:
-        if name in own:
-            raise ArchiveError(f"{name!r} cannot be used as the name of an extra file")
+    check_names(extra, [*own])
     write_archive({**extra, **own}, archive)
+
+
+def check_names(names: Iterable[str], taken: Collection[str] = (MODEL_NAME, CHECK_NAME)) -> None:
+    """Refuse names of files within an archive.
+
+    Raises:
+        ArchiveError: a name is among those `taken`, absolute, or leads out of the archive.
+    """
+    for name in names:
+        _check_name(name)
+        if name in taken or name == "." or PurePosixPath(name).as_posix() != name:
+            raise ArchiveError(f"{name!r} cannot be used as the name of an extra file")
 
 
 def write_archive(files: Mapping[str, Path], archive: Path) -> None:
@@ -75,10 +85,7 @@ def write_archive(files: Mapping[str, Path], archive: Path) -> None:
         ArchiveError: a name is absolute, or leads out of the archive.
         OSError: a file cannot be read, or `archive` cannot be written.
     """
-    for name in files:
-        _check_name(name)
-        if name == "." or PurePosixPath(name).as_posix() != name:
-            raise ArchiveError(f"{name!r} cannot be used as the name of an extra file")
+    check_names(files, taken=())
     partial = archive.with_name(archive.name + ".part")
     try:
         # GzipFile would otherwise put the name of the file into the header.

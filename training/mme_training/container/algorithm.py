@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import xgboost as xgb
 
-from mme_handler.errors import ModelLoadError
 from mme_handler.models.device import resolve
 from mme_training.container.checkpoints import SaveCheckpoint, SaveSoFar, load_last, save
 from mme_training.container.config import TRAIN, VALIDATION, Config, check_channels
@@ -26,9 +25,10 @@ from mme_training.container.user_code import UserCode
 from mme_training.data.agree import agree
 from mme_training.data.dataset import Dataset, concatenate
 from mme_training.data.overlap import warn_of_overlap
+from mme_training.device import check_device
 from mme_training.distributed.job import Cluster, Job
 from mme_training.errors import UserError
-from mme_training.fit import Fitted, fit
+from mme_training.fit import Fitted, explain, fit
 from mme_training.hyperparameters.parse import parse
 from mme_training.hyperparameters.values import Hyperparameters
 
@@ -71,7 +71,13 @@ def train(config: Config, layout: Layout, code: UserCode | None, asked: threadin
                 hooks["save_fn"](booster, str(layout.model))
         _log.info("Saved %s of %d rounds", name, booster.num_boosted_rounds())
     if code and (code.directory / SERVING_CODE).is_file():
-        shutil.copytree(code.directory, layout.model / "code", dirs_exist_ok=True)
+        shutil.copytree(
+            code.directory,
+            layout.model / "code",
+            ignore=shutil.ignore_patterns("__pycache__"),
+            ignore_dangling_symlinks=True,
+            dirs_exist_ok=True,
+        )
 
 
 class _Stop(xgb.callback.TrainingCallback):
@@ -79,6 +85,9 @@ class _Stop(xgb.callback.TrainingCallback):
 
     def __init__(self, asked: threading.Event) -> None:
         self._asked = asked
+
+    def before_iteration(self, model: xgb.Booster, epoch: int, evals_log: Any) -> bool:
+        return self._asked.is_set() and model.num_boosted_rounds() > 0
 
     def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Any) -> bool:
         return self._asked.is_set()
@@ -111,8 +120,12 @@ class _Training:
             data.rows,
         )
         output = self.layout.output_data(output_data_host(self.config))
-        folds = fit_folds(self.hyperparameters, data, self._fit, output / PREDICTIONS)
-        return {f"{MODEL_NAME}-{index}": booster for index, booster in enumerate(folds)}
+        folds = fit_folds(self.hyperparameters, data, self._fit, output / PREDICTIONS, self.asked)
+        boosters = {f"{MODEL_NAME}-{index}": booster for index, booster in enumerate(folds)}
+        for path in self.layout.model.glob(f"{MODEL_NAME}-*"):
+            if path.name not in boosters:
+                path.unlink()  # What a fold was so far that is left out.
+        return boosters
 
     def _fit(
         self, training: Dataset, validation: Dataset | None, fold: int | None = None
@@ -122,12 +135,15 @@ class _Training:
             directory /= f"model-{fold}"
         name = MODEL_NAME if fold is None else f"{MODEL_NAME}-{fold}"
         own = functions(self.code)
+        try:
+            matrices = training.matrix(), validation.matrix() if validation else None
+        except (xgb.core.XGBoostError, ValueError) as error:
+            raise explain(error) from error
         return fit(
             self.hyperparameters,
-            training.matrix(),
-            validation.matrix() if validation else None,
+            *matrices,
             callbacks=[*_saving(directory, self._so_far(name)), _Stop(self.asked)],
-            resume_from=load_last(directory, training.columns),
+            resume_from=load_last(directory, training.columns, self.hyperparameters.booster),
             objective=own.objective,
             metric=own.metric,
             log=True,
@@ -165,7 +181,9 @@ class _Training:
         return train_on_hosts(
             cluster,
             job,
-            resume_from=partial(load_last, self.config.checkpoints),
+            resume_from=partial(
+                load_last, self.config.checkpoints, parameters=self.hyperparameters.booster
+            ),
             stop=self.asked,
         )
 
@@ -214,13 +232,8 @@ def _saving(
 
 def _on_device(hyperparameters: Hyperparameters) -> Hyperparameters:
     """On a GPU if there is one, unless the hyperparameters say otherwise."""
-    device = hyperparameters.booster.get("device")
-    if device is not None:
-        if str(device).partition(":")[0] in ("cuda", "gpu"):
-            try:
-                resolve("cuda")
-            except ModelLoadError as error:
-                raise UserError(f"hyperparameter device: {error}") from error
+    check_device(hyperparameters)
+    if "device" in hyperparameters.booster:
         return hyperparameters
     on_cpu_only = (
         hyperparameters.booster.get("booster") == "gblinear"

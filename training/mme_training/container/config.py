@@ -20,7 +20,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Channel(BaseModel):
     """How the data of a channel came, by ``inputdataconfig.json``; SageMaker adds more keys."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     content_type: str | None = Field(None, alias="ContentType")
     input_mode: Literal["File", "FastFile", "Pipe", "Augmented"] = Field(
@@ -31,9 +31,9 @@ class Channel(BaseModel):
 
 
 class Resources(BaseModel):
-    """Which hosts there are, by ``resourceconfig.json``."""
+    """Which hosts there are, by ``resourceconfig.json``; SageMaker adds more keys."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     current_host: str = "algo-1"
     hosts: tuple[str, ...] = ("algo-1",)
@@ -120,7 +120,7 @@ def _read(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
                 f"{path} is missing: `train` runs where SageMaker has laid out a training job"
             ) from None
         return default
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no JSON object")

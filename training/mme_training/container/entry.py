@@ -36,10 +36,18 @@ def train(root: Path = Path("/opt/ml")) -> int:
         force=True,
     )
     layout = Layout(root)
+    # At once: to the first process of a container SIGTERM does nothing until someone asks for it.
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        if layout.failure.exists():
+            layout.failure.unlink()  # Of a run before this one.
+    except OSError as error:
+        _log.warning("%s cannot be removed: %s", layout.failure, error)
     try:
         config = read_config(layout)
         logging.getLogger().setLevel(log_level(config))
-        _run(config, layout)
+        _run(config, layout, asked)
     except ScriptError as error:
         return _failed(layout, str(error), error.status)
     except TrainingError as error:
@@ -50,13 +58,16 @@ def train(root: Path = Path("/opt/ml")) -> int:
     except Exception as error:
         _log.exception("training failed")
         return _failed(layout, f"training failed: {type(error).__name__}: {error}")
+    finally:
+        # What is done is done: while Python ends, a late SIGTERM would be the exit status.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return SUCCEEDED
 
 
-def _run(config: Config, layout: Layout) -> None:
+def _run(config: Config, layout: Layout, asked: threading.Event) -> None:
     code = user_code.find(config, layout)
     if code and code.program and not code.has_hooks:
-        run_script(code, config, layout)
+        run_script(code, config, layout, asked)
         return
     os.environ.update(variables(config, layout))
     # XGBoost and what reads the data take a second to import, which a script should not wait for.
@@ -64,19 +75,15 @@ def _run(config: Config, layout: Layout) -> None:
 
     if code:
         user_code.install_requirements(code)
-    asked = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    try:
-        algorithm.train(config, layout, code, asked)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    algorithm.train(config, layout, code, asked)
 
 
 def _failed(layout: Layout, reason: str, status: int = FAILED) -> int:
     _log.error("%s", reason)
     try:
         layout.failure.parent.mkdir(parents=True, exist_ok=True)
-        layout.failure.write_text(reason[:FAILURE_CHARACTERS])
+        # Names of files may be no text.
+        layout.failure.write_bytes(reason[:FAILURE_CHARACTERS].encode(errors="backslashreplace"))
     except OSError as error:
         _log.error("%s cannot be written: %s", layout.failure, error)
     return status

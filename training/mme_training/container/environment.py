@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from typing import Any
 
-from mme_training.container.config import CODE, Config
+from mme_training.container.config import Config
 from mme_training.container.layout import Layout
 
 OWN_PREFIX = "sagemaker_"
@@ -40,16 +40,24 @@ def own_hyperparameter(config: Config, name: str) -> str | None:
 def log_level(config: Config) -> int:
     """The level that ``sagemaker_container_log_level`` asks for; INFO unless it does."""
     level = own_hyperparameter(config, "sagemaker_container_log_level") or ""
-    return int(level) if level.isdigit() else logging.INFO
+    return int(level) if level.isdecimal() else logging.INFO
 
 
 def script_arguments(config: Config) -> list[str]:
     """The hyperparameters as a script's arguments: ``--max_depth 5``."""
     arguments = []
     for name, value in sorted(user_hyperparameters(config).items()):
-        text = value if isinstance(value, str) else json.dumps(value)
-        arguments += [f"--{name}" if len(name) > 1 else f"-{name}", text]
+        arguments += [f"--{name}" if len(name) > 1 else f"-{name}", _argument(value)]
     return arguments
+
+
+def _argument(value: Any) -> str:
+    """As SageMaker's toolkit writes it: True, and ``a=1,b=2`` of an object."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={item}" for name, item in sorted(value.items()))
+    return str(value)
 
 
 def gpus() -> int:
@@ -73,7 +81,7 @@ def output_data_host(config: Config) -> str | None:
 
 def variables(config: Config, layout: Layout, program: str | None = None) -> dict[str, str]:
     """The environment of a training script; `program` is its file's name, where there is one."""
-    channels = {name: str(layout.channel(name)) for name in config.channels if name != CODE}
+    channels = {name: str(layout.channel(name)) for name in config.channels}
     hyperparameters = user_hyperparameters(config)
     resources = config.resources
     described: dict[str, Any] = {
@@ -100,17 +108,22 @@ def variables(config: Config, layout: Layout, program: str | None = None) -> dic
     }
     named = {
         "SM_CHANNELS": sorted(channels),
+        "SM_CURRENT_INSTANCE_TYPE": resources.current_instance_type,
         "SM_HPS": hyperparameters,
         "SM_TRAINING_ENV": described,
         "SM_USER_ARGS": script_arguments(config),
         **{f"SM_{name.upper()}": described[name] for name in _ALSO_ALONE},
         **{f"SM_CHANNEL_{name.upper()}": directory for name, directory in channels.items()},
-        **{f"SM_HP_{name.upper()}": value for name, value in hyperparameters.items()},
+        **{
+            f"SM_HP_{name.upper()}": "" if value is None else value
+            for name, value in hyperparameters.items()
+        },
     }
     return {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in named.items()
-        if value is not None
+        # What the system takes for no variable is in SM_HPS all the same.
+        if value is not None and "=" not in name and "\0" not in f"{name}{value}"
     }
 
 
@@ -147,5 +160,5 @@ def _decoded(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value

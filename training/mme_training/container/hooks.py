@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,12 +25,15 @@ from typing import Any
 
 import numpy as np
 import xgboost as xgb
+from scipy import sparse
 
 from mme_training.container.user_code import HOOKS, UserCode
 from mme_training.data.channel import read_channel
 from mme_training.data.dataset import Dataset
 from mme_training.distributed.job import Functions
 from mme_training.errors import UserError
+
+_METRIC = re.compile(r"[^\s:]+")  # XGBoost passes on name:value, with blanks between them.
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +59,10 @@ def load_hooks(code: UserCode | None) -> dict[str, Callable[..., Any]]:
 
 
 class explained:  # noqa: N801 - used like a function
-    """Turns what the user's code raises into a UserError that names it; the log has its stack."""
+    """Turns what the user's code raises into a UserError that names it; the log has its stack.
+
+    Also what ``sys.exit`` raises: the job would end there, and without a model seem to succeed.
+    """
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -69,6 +76,8 @@ class explained:  # noqa: N801 - used like a function
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if isinstance(error, SystemExit):
+            raise UserError(f"{self._what} ended the process: sys.exit({error.code!r})") from error
         if isinstance(error, Exception) and not isinstance(error, UserError):
             _log.error("%s failed", self._what, exc_info=error)
             raise UserError(f"{self._what} failed: {type(error).__name__}: {error}") from error
@@ -95,28 +104,86 @@ class Reader:
                 self.directory, self.content_type, csv_weights=self.csv_weights, columns=columns
             )
         with explained(f"read_fn of the channel {self.directory.name}"):
-            return _dataset(*hook(str(self.directory), self.content_type))
+            return _dataset(hook(str(self.directory), self.content_type))
 
 
 def functions(code: UserCode | None) -> Functions:
     """The user's own objective and metric, where there are such."""
-    return Functions(_explained(code, "objective_fn"), _explained(code, "metric_fn"))
+    return Functions(
+        _explained(code, "objective_fn", _gradients), _explained(code, "metric_fn", _metrics)
+    )
 
 
-def _explained(code: UserCode | None, name: str) -> Callable[..., Any] | None:
+def _explained(
+    code: UserCode | None, name: str, checked: Callable[[Any, xgb.DMatrix], Any]
+) -> Callable[..., Any] | None:
     hook = load_hooks(code).get(name)
     if hook is None:
         return None
 
     def call(predictions: Any, matrix: xgb.DMatrix) -> Any:
         with explained(name):
-            return hook(predictions, matrix)
+            return checked(hook(predictions, matrix), matrix)
 
     return call
 
 
-def _dataset(features: Any, label: Any, weight: Any = None) -> Dataset:
-    def floats(values: Any) -> Any:
-        return None if values is None else np.asarray(values, dtype=np.float32)
+def _gradients(result: Any, matrix: xgb.DMatrix) -> Any:
+    """What an objective returned, if it is a gradient and a hessian of each row."""
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise UserError(f"objective_fn must return gradient and hessian, not {_kind(result)}")
+    for values in result:
+        size = int(np.size(values))
+        if not size or size % matrix.num_row():
+            raise UserError(
+                f"objective_fn returned {size} values for {matrix.num_row()} rows: gradient and "
+                "hessian have one for each row, or one for each row and output"
+            )
+    return result
 
-    return Dataset(features, floats(label), floats(weight))
+
+def _metrics(result: Any, matrix: xgb.DMatrix) -> list[tuple[str, float]]:
+    """What a metric returned, if it is names and values."""
+    pairs = result if isinstance(result, list) else [result]
+    for pair in pairs:
+        named = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
+        value = np.asarray(pair[1] if named else None)
+        if value.ndim or value.dtype.kind not in "fiub":
+            raise UserError(
+                f"metric_fn must return a name and a number, or a list of them, not {_kind(pair)}"
+            )
+        if not _METRIC.fullmatch(pair[0]):
+            raise UserError(f"metric_fn: a metric's name has no blank and no colon: {pair[0]!r}")
+    return [(name, float(value)) for name, value in pairs]
+
+
+def _dataset(result: Any) -> Dataset:
+    """What ``read_fn`` returned, if it is rows."""
+    if not isinstance(result, tuple | list) or len(result) not in (2, 3):
+        raise UserError(
+            "read_fn must return features and label, or features, label and weight, "
+            f"not {_kind(result)}"
+        )
+    features, label, *rest = result
+    shape: tuple[int, ...] = getattr(features, "shape", ())
+    if len(shape) != 2 or not all(shape):
+        raise UserError(
+            "read_fn must return features as an array, a CSR matrix or a frame of rows and "
+            f"columns, not {_kind(features)}"
+        )
+    if sparse.issparse(features):
+        features = features.tocsr()
+    weight = np.asarray(rest[0], np.float32) if rest and rest[0] is not None else None
+    dataset = Dataset(features, np.asarray(label, np.float32), weight)
+    for what, values in (("label", dataset.label), ("weight", dataset.weight)):
+        if values is not None and values.shape[:1] != shape[:1]:
+            raise UserError(
+                f"read_fn returned {shape[0]} rows of features, and a {what} of the shape "
+                f"{values.shape}"
+            )
+    return dataset
+
+
+def _kind(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"{type(value).__name__} of shape {shape}"

@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections import deque
+import threading
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from mme_training.container.config import Config
 from mme_training.container.environment import script_arguments, variables
@@ -17,6 +17,9 @@ from mme_training.container.layout import Layout
 from mme_training.container.user_code import UserCode, install_requirements
 
 _LINES_KEPT = 12
+_BYTES_KEPT = 16_384
+_PATIENCE = 5.0
+"""Seconds for the rest of standard error, which what the script has left running may keep open."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +32,11 @@ class ScriptError(Exception):
         self.status = status
 
 
-def run_script(code: UserCode, config: Config, layout: Layout) -> None:
+def run_script(code: UserCode, config: Config, layout: Layout, asked: threading.Event) -> None:
     """Run the program with the hyperparameters as arguments and the ``SM_*`` variables.
 
-    It runs in its own directory. SIGTERM is passed on to it.
+    It runs in its own directory. SIGTERM is passed on to it, also one that came before it ran:
+    `asked` is then set.
 
     Raises:
         ScriptError: it fails; the message ends with the last lines of its standard error.
@@ -58,26 +62,28 @@ def run_script(code: UserCode, config: Config, layout: Layout) -> None:
         },
         stderr=subprocess.PIPE,
     )
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        last = _pass_on(process.stderr)
-        status = process.wait()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    if asked.is_set():
+        process.terminate()
+    last = bytearray()
+    reader = threading.Thread(target=_pass_on, args=(process.stderr, last), daemon=True)
+    reader.start()
+    status = process.wait()
+    reader.join(_PATIENCE)
     if status:
+        lines = last.decode(errors="replace").splitlines()[-_LINES_KEPT:]
         raise ScriptError(
-            status if status > 0 else 128 - status, _failure(code.program, status, last)
+            status if status > 0 else 128 - status,
+            _failure(code.program, status, [line.rstrip() for line in lines]),
         )
 
 
-def _pass_on(stream: Any) -> list[str]:
-    """Copy the script's standard error to ours, and return its last lines."""
-    last: deque[str] = deque(maxlen=_LINES_KEPT)
-    for line in stream:
-        sys.stderr.buffer.write(line)
-        sys.stderr.flush()
-        last.append(line.decode(errors="replace").rstrip())
-    return list(last)
+def _pass_on(stream: IO[bytes], last: bytearray) -> None:
+    """Copy the script's standard error to ours as it comes, and its last bytes to `last`."""
+    while content := os.read(stream.fileno(), _BYTES_KEPT):
+        os.write(sys.stderr.fileno(), content)
+        last += content
+        del last[:-_BYTES_KEPT]
 
 
 def _failure(program: Path, status: int, last: list[str]) -> str:

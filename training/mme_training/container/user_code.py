@@ -64,6 +64,8 @@ def find(config: Config, layout: Layout) -> UserCode | None:
     else:
         return None
     program = directory / (name or DEFAULT_PROGRAM)
+    if not program.resolve().is_relative_to(directory.resolve()):
+        raise UserError(f"sagemaker_program is {name}, which leads out of the code's directory")
     if not program.is_file():
         if name:
             raise UserError(f"sagemaker_program is {name}, and there is no such file in the code")
@@ -94,7 +96,19 @@ def _functions(program: Path) -> set[str]:
         tree = ast.parse(program.read_bytes(), program.name)
     except (SyntaxError, ValueError) as error:
         raise UserError(f"{program.name} is no Python: {error}") from error
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return {name for node in tree.body for name in _defined(node)}
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """What a statement defines: by `def`, by `=` or by `from .. import`."""
+    match node:
+        case ast.FunctionDef(name=name):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [target.id for target in targets if isinstance(target, ast.Name)]
+        case ast.ImportFrom(names=names):
+            return [alias.asname or alias.name for alias in names]
+    return []
 
 
 def _from_channel(layout: Layout) -> Path:

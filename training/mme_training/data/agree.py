@@ -23,10 +23,15 @@ def agree(validation: Dataset, training: Dataset) -> Dataset:
 
     Raises:
         UserError: the features have other names, or one is a number here and a category there; or
-            there are not as many labels.
+            there are not as many labels, or no queries where there are such.
     """
     if validation.label.shape[1:] != training.label.shape[1:]:
         raise UserError("the validation channel has another number of labels than the training one")
+    if training.qid is not None and validation.qid is None:
+        raise UserError(
+            "the rows of the training channel have query ids, those of the validation channel have "
+            "none: all of it would be one query"
+        )
     here, there = validation.features, training.features
     if not isinstance(here, pd.DataFrame) or not isinstance(there, pd.DataFrame):
         if validation.columns != training.columns:
@@ -50,6 +55,8 @@ def agree(validation: Dataset, training: Dataset) -> Dataset:
 def _column(here: pd.Series, there: pd.Series) -> pd.Series:
     dtypes = (here.dtype, there.dtype)
     kinds = [isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes]
+    if kinds[1] and not kinds[0] and here.isna().all():
+        return here.astype(there.dtype)  # Of nothing but nulls a file does not say what they are.
     if kinds[0] != kinds[1]:
         hold = ["categories" if kind else "numbers" for kind in kinds]
         raise UserError(

@@ -88,7 +88,11 @@ class Dataset:
 
 
 def concatenate(datasets: Sequence[Dataset]) -> Dataset:
-    """One data set with the rows of all; all have the same columns, weights and queries or none."""
+    """One data set with the rows of all, which have the same columns.
+
+    Raises:
+        UserError: some have weights, or queries, and others have none.
+    """
     first = datasets[0]
     if len(datasets) == 1:
         return first
@@ -102,6 +106,10 @@ def concatenate(datasets: Sequence[Dataset]) -> Dataset:
 
     def together(name: str) -> Any:
         arrays = [getattr(part, name) for part in datasets]
-        return None if arrays[0] is None else np.concatenate(arrays)
+        absent = [array is None for array in arrays]
+        if any(absent) and not all(absent):
+            what = "query ids" if name == "qid" else "weights"
+            raise UserError(f"the rows of some channels have {what}, those of others have none")
+        return None if all(absent) else np.concatenate(arrays)
 
     return Dataset(features, together("label"), together("weight"), together("qid"))

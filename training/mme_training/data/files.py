@@ -77,9 +77,11 @@ def _walk(directory: Path, above: frozenset[Path]) -> Iterator[Path]:
     for entry in os.scandir(directory):
         if entry.name.startswith((".", "_")):
             _LOG.info("%s is skipped: its name begins with %r", entry.path, entry.name[0])
-        elif entry.is_dir():
-            yield from _walk(Path(entry.path), above | {resolved})
-        elif entry.is_file():
-            yield Path(entry.path)
+            continue
+        path = Path(entry.path)  # Which takes a link to itself for broken, and DirEntry fails.
+        if path.is_dir():
+            yield from _walk(path, above | {resolved})
+        elif path.is_file():
+            yield path
         else:
             _LOG.warning("%s is skipped: it is no file that can be read", entry.path)

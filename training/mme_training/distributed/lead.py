@@ -219,6 +219,8 @@ class _Leader:
     async def _watched(self, awaitable: Awaitable[Any]) -> Any:
         """Its result, unless a host is lost before."""
         task = asyncio.ensure_future(awaitable)
+        # Else asyncio logs how the steps end that nobody waits for any more.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             while not task.done():
                 self._check()

@@ -17,6 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from mme_training.errors import UserError
+from mme_training.many.evaluation import read_evaluation
 from mme_training.many.layout import evaluation_file
 from mme_training.many.work import Record
 
@@ -32,9 +33,9 @@ class Journal:
             for line in self._file.read_bytes().splitlines():
                 try:
                     record = Record(**json.loads(line))
+                    self.records[record.segment] = record
                 except (ValueError, TypeError):  # torn, or another version's
                     continue
-                self.records[record.segment] = record
         self._descriptor = os.open(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
@@ -69,12 +70,10 @@ class Journal:
             return record.path is not None
         try:
             content = (self._out / record.path).read_bytes()
-        except OSError:
+            read_evaluation(evaluation_file(self._out, record.fingerprint))
+        except (OSError, ValueError, LookupError):  # ArrowInvalid is a ValueError
             return False
-        return (
-            hashlib.sha256(content).hexdigest() == record.sha256
-            and evaluation_file(self._out, record.fingerprint).exists()
-        )
+        return hashlib.sha256(content).hexdigest() == record.sha256
 
 
 @contextmanager

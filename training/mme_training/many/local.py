@@ -37,9 +37,9 @@ class _Worker:
 
     def end(self) -> None:
         """Kill it: what is half done is in the scratch directory, and nowhere else."""
-        self.connection.close()
-        self.process.kill()
+        self.process.kill()  # before it hears that nobody listens any more
         self.process.wait()
+        self.connection.close()
 
 
 class LocalEngine:

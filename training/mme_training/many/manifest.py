@@ -71,7 +71,9 @@ def _described(plan: Plan) -> dict[str, Any]:
         "label": plan.label,
         "features": plan.features,
         "seed": plan.seed,
-        "hyperparameters": {name: str(value) for name, value in plan.hyperparameters.items()},
+        "hyperparameters": {
+            name: str(value) for name, value in plan.hyperparameters.items() if value is not None
+        },
     }
 
 

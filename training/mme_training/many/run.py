@@ -66,6 +66,8 @@ def train_many(
         OSError: `out` cannot be written.
     """
     _check(hyperparameters, seed, extra)
+    if out.resolve().is_relative_to(table.resolve()):
+        raise UserError(f"{out} is within the table {table}: give a directory outside of it")
     opened = open_table(table, by, label, features)
     plan = Plan(label, opened.features, dict(hyperparameters), out.absolute(), seed, dict(extra))
     out.mkdir(parents=True, exist_ok=True)
@@ -109,11 +111,14 @@ def _check(hyperparameters: Mapping[str, Any], seed: int, extra: Mapping[str, Pa
         raise UserError("_kfold is for a single job: an archive has one model of each segment")
     if checked.csv_weights:
         raise UserError("csv_weights is for a single job: the columns of a table have names")
+    if str(checked.booster.get("objective", "")).startswith("rank:"):
+        raise UserError("a table has no queries to rank by: train single jobs on libsvm with qid")
     if seed < 0:
         raise UserError(f"the seed is {seed}: it must be 0 or more")
-    for name, file in extra.items():
-        if not file.is_file():
-            raise UserError(f"{file}, which is to be {name!r} in each archive, is no file")
+    if extra:
+        from mme_training.archives.extra import check_extra  # takes its time
+
+        check_extra(extra)
 
 
 def _fingerprints(plan: Plan, segments: Sequence[Segment]) -> dict[str, str]:

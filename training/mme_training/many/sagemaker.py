@@ -16,7 +16,7 @@ from typing import Any, Final
 import pandas as pd
 
 from mme_training.errors import UserError
-from mme_training.many.sagemaker_api import Aws, JobExistsError, QuotaError
+from mme_training.many.sagemaker_api import Aws, JobExistsError, LostError, QuotaError
 from mme_training.many.sagemaker_errors import explain, quota_is_hopeless
 from mme_training.many.sagemaker_jobs import (
     MOST_ATTEMPTS,
@@ -316,16 +316,17 @@ class _Run:
         self._on_event(
             Progress(task.segment.name, name, "Completed", seconds=seconds, metrics=metrics)
         )
-        self._on_done(
-            self._record(
-                task,
-                metrics=metrics,
-                path=self._publish(task, artifact),
-                size=self._aws.size(artifact),
-                seconds=seconds,
-                version=self._options.version,
-            )
-        )
+        try:
+            path = self._publish(task, artifact)
+        except LostError as lost:  # to the rule of a bucket that removes what is old, for example
+            if task.attempt >= MOST_ATTEMPTS or task.tries > self._options.retries:
+                self._fail(task, str(lost), seconds)
+            else:
+                task.attempt += 1
+                self._waiting.append(task)
+            return
+        known = {"path": path, "size": self._aws.size(artifact), "version": self._options.version}
+        self._on_done(self._record(task, metrics=metrics, seconds=seconds, **known))
 
     def _publish(self, task: _Task, artifact: str) -> str:
         """Copy the archive to where the endpoint looks, and return where it is then."""

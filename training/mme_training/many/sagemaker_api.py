@@ -33,6 +33,10 @@ class JobExistsError(Exception):
     """There is a job of that name already."""
 
 
+class LostError(UserError):
+    """What a job has made was deleted since."""
+
+
 class QuotaError(Exception):
     """No job may be started now; `error` is SageMaker's answer."""
 
@@ -164,6 +168,8 @@ class Aws:
         except ClientError as error:
             if code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
                 return _is_of(self._head(target), job)  # An attempt whose answer was lost?
+            if code(error) == "NoSuchKey":
+                raise LostError(f"{source} is not there any more") from None
             raise explain(error, "CopyObject", f"{source} to {target}") from error
         return True
 

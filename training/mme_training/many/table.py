@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ _FORMATS: Final = {
 _BATCH_ROWS: Final = 1 << 16
 _CSV_BLOCK: Final = 4 << 20  # bytes, of which the types of the columns are inferred
 _PROBE_ROWS: Final = 1_000
+_INDEX: Final = re.compile(r"__index_level_\d+__$")  # pandas' numbers of rows, in Parquet
+_REFUSED: Final = "[]<"  # by XGBoost, in the name of a feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ def open_table(path: Path, by: str, label: str, features: Sequence[str] | None =
             in folders named ``column=value``. CSV has a header, and its numbers are float64.
         by: the column to split by: text, whole numbers, dates or bools.
         label: the column to predict: numbers.
-        features: the columns to learn from; default: all others. Text is taken for categories.
+        features: the columns to learn from; default: all others but the index of a pandas
+            frame. Text is taken for categories.
 
     Raises:
         UserError: there is no such table or column, or a column cannot be used.
@@ -80,7 +84,7 @@ def open_table(path: Path, by: str, label: str, features: Sequence[str] | None =
     dataset = _open(path, by)
     names = dataset.schema.names
     if features is None:
-        features = [name for name in names if name not in (by, label)]
+        features = [name for name in names if name not in (by, label) and not _INDEX.match(name)]
     _check_names(path, names, by, label, features)
     _check_files(dataset, [by, label, *features])
     schema = pa.schema(
@@ -236,6 +240,11 @@ def _label_type(dataset: Any, label: str) -> pa.DataType:
 
 def _feature_type(field: pa.Field) -> pa.DataType:
     kind = field.type
+    if not {*_REFUSED}.isdisjoint(field.name):
+        raise UserError(
+            f"column {field.name!r} cannot be a feature: XGBoost takes no [, ] or < in its name; "
+            "rename it, or name the features to use without it"
+        )
     if _is_number(kind):
         return kind
     if pa.types.is_decimal(kind) or pa.types.is_null(kind):

@@ -23,8 +23,10 @@ import xgboost as xgb
 from mme_training.archives.check import write_check
 from mme_training.archives.pack import CHECK_NAME, MODEL_NAME, pack
 from mme_training.data.dataset import Dataset, Floats
+from mme_training.device import check_device
 from mme_training.errors import TrainingError, UserError
 from mme_training.fit import Fitted, Metric, custom_metric, explain, fit
+from mme_training.hyperparameters.combinations import objective_of
 from mme_training.hyperparameters.parse import parse
 from mme_training.hyperparameters.values import Hyperparameters
 from mme_training.many.evaluation import write_evaluation
@@ -61,18 +63,21 @@ def read_segment(plan: Plan, segment: Segment) -> pd.DataFrame:
         UserError: a label is missing, infinite or text.
     """
     rows = rows_of(segment)
-    text = [field.name for field in rows.schema if pa.types.is_large_string(field.type)]
-    if plan.label in text:
+    if pa.types.is_large_string(rows.schema.field(plan.label).type):
         label = pa.chunked_array([_numeric(plan.label, rows.column(plan.label))])
         rows = rows.set_column(rows.schema.get_field_index(plan.label), plan.label, label)
-    for place, field in enumerate(rows.schema):  # pandas would make objects of them
-        if pa.types.is_boolean(field.type) and rows.column(place).null_count:
+    for place, field in enumerate(rows.schema):
+        nulls = rows.column(place).null_count
+        # pandas would make objects of the bools, and XGBoost takes no category without values.
+        empty = pa.types.is_large_string(field.type) and nulls == len(rows)
+        if empty or (pa.types.is_boolean(field.type) and nulls):
             rows = rows.set_column(place, field.name, rows.column(place).cast(pa.float32()))
     frame: pd.DataFrame = rows.select([plan.label, *plan.features]).to_pandas(use_threads=False)
-    bad = int((~np.isfinite(frame[plan.label].to_numpy(np.float64))).sum())
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        bad = int((~np.isfinite(frame[plan.label].to_numpy(np.float32))).sum())
     if bad:
         raise UserError(f"{bad} of {len(frame)} rows have no finite label {plan.label!r}")
-    texts = [name for name in text if name != plan.label]
+    texts = [field.name for field in rows.schema if pa.types.is_large_string(field.type)]
     return frame.astype(dict.fromkeys(texts, "category")) if texts else frame
 
 
@@ -92,11 +97,16 @@ def _train(plan: Plan, segment: Segment, fingerprint: str) -> Record:
             f"to stop by and to judge by: {_LEAST_ROWS} are the least"
         )
     hyperparameters = parse(plan.hyperparameters)
+    check_device(hyperparameters)
     frame = read_segment(plan, segment)
     columns, types = _columns(frame[list(plan.features)])
     whole = Dataset(columns, frame[plan.label].to_numpy(np.float32))
     parts = [whole.take(part.index.to_numpy()) for part in split(frame[[plan.label]], plan.seed)]
     training, validation, test = (_matrix(part, plan.features, types) for part in parts)
+    if objective_of(hyperparameters.booster) == "survival:aft":  # as `fit` does with the others
+        times = parts[2].label
+        upper = np.where(times < 0, np.inf, times)
+        test.set_info(label_lower_bound=np.abs(times), label_upper_bound=upper)
     fitted = fit(hyperparameters, training, validation, nthread=1)
     predictions = fitted.booster.predict(test)
     evaluation = partial(
@@ -149,7 +159,10 @@ def _columns(frame: pd.DataFrame) -> tuple[Floats | pd.DataFrame, list[str] | No
     """
     kinds = [dtype.kind for dtype in frame.dtypes]
     if set(kinds) <= _TYPES.keys():
-        return np.ascontiguousarray(frame.to_numpy(np.float32)), [_TYPES[kind] for kind in kinds]
+        with np.errstate(over="ignore"):  # XGBoost refuses infinity
+            return np.ascontiguousarray(frame.to_numpy(np.float32)), [
+                _TYPES[kind] for kind in kinds
+            ]
     return frame, None
 
 

@@ -12,6 +12,8 @@ import logging
 import os
 import signal
 import sys
+import warnings
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -32,14 +34,13 @@ def main() -> None:
 
     pa.set_cpu_count(1)
     logging.getLogger("mme_training.hyperparameters").setLevel(logging.ERROR)  # said by the parent
+    # Said every second of some segment that is not named; the metric of that segment is NaN.
+    warnings.filterwarnings("ignore", r".*\bauc\b.*: Dataset is empty, or contains only")
     plan = connection.recv()
-    connection.send(None)
-    while True:
-        try:
-            segment, fingerprint = connection.recv()
-        except EOFError:
-            return
-        connection.send(train_segment(plan, segment, fingerprint))
+    with suppress(EOFError, OSError):  # the parent is gone, or wants no more
+        connection.send(None)
+        while True:
+            connection.send(train_segment(plan, *connection.recv()))
 
 
 def _import_xgboost() -> None:
