@@ -4,111 +4,22 @@ from __future__ import annotations
 
 import io
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from mme_training.errors import AlgorithmError, UserError
+from mme_training.errors import UserError
 from mme_training.houses import FEATURES, LABEL, make_houses
-from mme_training.many.sagemaker import LOWERED_FOR, MOST_REFUSALS, SageMakerEngine
-from mme_training.many.sagemaker_api import ATTEMPTS, LONGEST_PAUSE
-from mme_training.many.sagemaker_jobs import Event, Note, Progress, job_name
-from mme_training.many.sagemaker_options import SageMakerOptions
 from mme_training.many.work import Plan, Record, Segment
-from support.aws import ROLE, aws, reset
+from support.aws import ROLE
 from support.sagemaker import (
     BusySageMaker,
     Fate,
-    busy_sagemaker,
-    quota_refusal,
     refusal,
-    throttled,
 )
-
-IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/xgboost-mme:3.1.2-py312"
-ROWS = 20
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    with aws() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
-def s3(moto: str) -> Any:
-    return boto3.session.Session().client("s3")
-
-
-@pytest.fixture
-def busy(moto: str, s3: Any) -> Iterator[BusySageMaker]:
-    reset(moto)
-    s3.create_bucket(Bucket="rows")
-    with busy_sagemaker(moto) as server:
-        yield server
-
-
-class Bench:
-    """Segments on disk, an engine, and what it says."""
-
-    def __init__(self, directory: Path) -> None:
-        self.plan = Plan(LABEL, FEATURES, {"num_round": 5, "eval_metric": ["rmse"]}, directory)
-        self.file = directory / "rows.arrow"
-        self.records: list[Record] = []
-        self.events: list[Event] = []
-        self.pauses: list[float] = []
-        self.on_pause: Callable[[], None] = lambda: None
-        table = pa.Table.from_pandas(make_houses("Chicago_IL", 400), preserve_index=False)
-        with pa.OSFile(str(self.file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
-            out.write_table(table)
-
-    def segments(self, count: int, rows: int = ROWS) -> list[Segment]:
-        return [Segment(f"City {i}", f"City_{i}", self.file, i * ROWS, rows) for i in range(count)]
-
-    def run(self, segments: list[Segment] | int, **options: Any) -> dict[str, Record]:
-        """What this run has recorded, by segment."""
-        given = segments if isinstance(segments, list) else self.segments(segments)
-        engine = SageMakerEngine(
-            SageMakerOptions(
-                **{"role": ROLE, "image": IMAGE, "s3_prefix": "s3://rows/many/", **options}
-            ),
-            self.events.append,
-            self._pause,
-        )
-        self.records.clear()
-        fingerprints = {segment.name: fingerprint(segment) for segment in given}
-        engine.run(self.plan, given, fingerprints, self.records.append)
-        return {record.segment: record for record in self.records}
-
-    @property
-    def notes(self) -> str:
-        return "\n".join(event.text for event in self.events if isinstance(event, Note))
-
-    def statuses(self, segment: str) -> list[str]:
-        return [e.status for e in self.events if isinstance(e, Progress) and e.segment == segment]
-
-    def _pause(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        assert len(self.pauses) < 2000, "the engine waits for ever"
-        self.on_pause()
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
-def fingerprint(segment: Segment) -> str:
-    return f"{segment.start:08x}" + "ab" * 28
-
-
-def name_of(segment: str, index: int, attempt: int = 1) -> str:
-    return job_name("mme", segment, f"{index * ROWS:08x}", attempt)
+from support.sagemaker_bench import ROWS, Bench, fingerprint, name_of
 
 
 def test_each_segment_gets_a_job_and_a_record(busy: BusySageMaker, s3: Any, bench: Bench) -> None:
@@ -304,149 +215,6 @@ def test_rows_are_uploaded_once(busy: BusySageMaker, s3: Any, bench: Bench) -> N
     assert s3.head_object(Bucket="rows", Key=key)["ContentLength"] > 100
 
 
-def test_a_quota_lowers_how_many_run(busy: BusySageMaker, bench: Bench) -> None:
-    busy.quota = 2
-    busy.fate_of = lambda name: Fate(looks=2)
-
-    assert len(bench.run(7, at_once=5)) == 7
-    assert busy.most_running == 2
-    assert busy.calls["CreateTrainingJob"] == 8  # Refused once, and not asked for again.
-    assert "no more than 2 jobs" in bench.notes
-
-
-def test_a_lowered_limit_is_tried_anew_later(busy: BusySageMaker, bench: Bench) -> None:
-    busy.quota = 1
-    busy.fate_of = lambda name: Fate(looks=2)
-
-    def more() -> None:
-        if len(bench.pauses) == LOWERED_FOR:
-            busy.quota = 3
-
-    bench.on_pause = more
-
-    assert len(bench.run(16, at_once=5)) == 16
-    assert busy.most_running == 3
-
-
-def test_a_quota_that_others_use_up_is_waited_for(busy: BusySageMaker, bench: Bench) -> None:
-    busy.refuse["CreateTrainingJob"] = [quota_refusal(4, 4)] * 5
-
-    assert bench.run(2)["City_0"].error is None
-    assert bench.pauses[:5] == [60.0, 120.0, 240.0, 300.0, 300.0]
-    assert "others use up the quota" in bench.notes
-
-
-def test_nobody_waits_for_a_quota_for_ever(busy: BusySageMaker, bench: Bench) -> None:
-    busy.refuse["CreateTrainingJob"] = [quota_refusal(4, 4)] * 100
-
-    with pytest.raises(UserError, match="Service Quotas"):
-        bench.run(2)
-    assert busy.calls["CreateTrainingJob"] == MOST_REFUSALS
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        quota_refusal(0, 0),
-        refusal(
-            "ResourceLimitExceeded",
-            "The requested resource training-job/ml.p2.xlarge is not available in this region",
-        ),
-    ],
-)
-def test_a_quota_of_nothing_is_not_waited_for(
-    busy: BusySageMaker, bench: Bench, answer: Any
-) -> None:
-    busy.refuse["CreateTrainingJob"] = [answer]
-
-    with pytest.raises(UserError, match=r"CreateTrainingJob for ml\.m5\.large"):
-        bench.run(2)
-    assert not bench.pauses
-
-
-@pytest.mark.parametrize(
-    ("operation", "answer"),
-    [
-        ("CreateTrainingJob", throttled()),
-        ("CreateTrainingJob", refusal("InternalFailure", "we are sorry", 500)),
-        ("DescribeTrainingJob", refusal("ServiceUnavailable", "later", 503)),
-        ("ListTrainingJobs", refusal("RequestLimitExceeded", "Request limit exceeded.")),
-    ],
-)
-def test_throttled_calls_are_repeated(
-    busy: BusySageMaker, bench: Bench, operation: str, answer: Any
-) -> None:
-    busy.refuse[operation] = [answer] * (ATTEMPTS - 1)
-
-    records = bench.run(2)
-
-    assert [record.error for record in records.values()] == [None, None]
-    assert len(busy.jobs) == 2
-
-
-def test_pauses_grow_up_to_a_limit(busy: BusySageMaker, bench: Bench) -> None:
-    busy.refuse["ListTrainingJobs"] = [throttled()] * 100
-
-    with pytest.raises(AlgorithmError, match=r"ListTrainingJobs for jobs named mme-.*try later"):
-        bench.run(1)
-
-    assert busy.calls["ListTrainingJobs"] == ATTEMPTS
-    assert all(
-        0 <= pause <= min(LONGEST_PAUSE, 2.0 ** (n + 1)) for n, pause in enumerate(bench.pauses)
-    )
-    assert len(set(bench.pauses)) == ATTEMPTS - 1  # Random: several runs do not return together.
-
-
-def test_a_job_whose_answer_was_lost_is_not_made_twice(busy: BusySageMaker, bench: Bench) -> None:
-    # As if the first attempt had made the job and answered 500: the second finds the name taken.
-    bench.run(1, wait=False)
-    busy.refuse["ListTrainingJobs"] = [(200, {"TrainingJobSummaries": []})]
-    busy.refuse["CreateTrainingJob"] = [refusal("InternalFailure", "lost", 500)]
-
-    assert bench.run(1)["City_0"].error is None
-    assert len(busy.jobs) == 1
-
-
-def test_without_wait_all_are_started_and_the_next_run_records(
-    busy: BusySageMaker, bench: Bench
-) -> None:
-    assert bench.run(12, wait=False) == {}
-    assert len(busy.jobs) == 12
-    assert "12 jobs are under way, 0 are left to start" in bench.notes
-    assert not bench.pauses
-    for fate in busy.jobs.values():
-        fate.looks = 0
-
-    assert len(bench.run(12, wait=False)) == 12
-    assert len(busy.jobs) == 12
-
-
-def test_without_wait_the_quota_ends_the_run(busy: BusySageMaker, bench: Bench) -> None:
-    busy.quota = 4
-    assert bench.run(6, wait=False) == {}
-    assert "4 jobs are under way, 2 are left to start" in bench.notes
-    for fate in busy.jobs.values():
-        fate.looks = 0
-
-    assert set(bench.run(6, wait=False)) == {f"City_{i}" for i in range(4)}
-    assert len(busy.jobs) == 6
-
-
-def test_without_wait_at_once_holds_too(busy: BusySageMaker, bench: Bench) -> None:
-    bench.run(5, wait=False, at_once=2)
-    bench.run(5, wait=False, at_once=2)
-
-    assert len(busy.jobs) == busy.most_running == 2
-
-
-def test_without_wait_failures_of_all_runs_count(busy: BusySageMaker, bench: Bench) -> None:
-    busy.fate_of = lambda name: Fate(looks=0, status="Failed", reason="InternalServerError")
-
-    assert [len(bench.run(1, wait=False, retries=1)) for _ in range(3)] == [0, 0, 1]
-    assert bench.records[0].error == "InternalServerError"
-    assert len(busy.jobs) == 2
-
-
 def test_an_interruption_leaves_the_jobs(busy: BusySageMaker, bench: Bench) -> None:
     busy.fate_of = lambda name: Fate(looks=3)
     bench.on_pause = lambda: signal.raise_signal(signal.SIGINT)
@@ -523,88 +291,6 @@ def test_a_deleted_job_is_made_anew(busy: BusySageMaker, bench: Bench) -> None:
     bench.on_pause = delete
 
     assert bench.run(1)["City_0"].attempts == 2
-
-
-@pytest.mark.parametrize(
-    ("operation", "answer", "said"),
-    [
-        (
-            "CreateTrainingJob",
-            refusal(
-                "AccessDeniedException",
-                "User: arn:aws:iam::123456789012:user/me is not authorized to perform: "
-                "iam:PassRole on resource: arn:aws:iam::123456789012:role/training",
-            ),
-            r"CreateTrainingJob for the job mme-City-0-\S+ failed: .*Allow .* iam:PassRole",
-        ),
-        (
-            "ListTrainingJobs",
-            refusal(
-                "AccessDeniedException",
-                "User: me is not authorized to perform: sagemaker:ListTrainingJobs",
-            ),
-            "Allow your user or role sagemaker:ListTrainingJobs",
-        ),
-        (
-            "CreateTrainingJob",
-            refusal("ValidationException", "Could not assume role arn:aws:iam::1:role/x."),
-            "trust policy",
-        ),
-        (
-            "CreateTrainingJob",
-            refusal("ValidationException", "Cannot find repository: xgboost-mme in registry"),
-            "Check the image's URI",
-        ),
-        (
-            "ListTrainingJobs",
-            refusal("ExpiredTokenException", "The security token included is expired"),
-            "Renew your credentials",
-        ),
-    ],
-)
-def test_refusals_say_what_to_do(
-    busy: BusySageMaker, bench: Bench, operation: str, answer: Any, said: str
-) -> None:
-    busy.refuse[operation] = [answer]
-
-    with pytest.raises(UserError, match=said):
-        bench.run(2)
-
-
-def test_an_error_says_that_jobs_go_on(busy: BusySageMaker, bench: Bench) -> None:
-    busy.before_create = lambda name: busy.refuse.update(
-        CreateTrainingJob=[refusal("AccessDeniedException", "no longer")]
-    )
-
-    with pytest.raises(UserError, match="no longer"):
-        bench.run(2)
-    assert "1 jobs go on" in bench.notes
-
-
-def test_a_missing_bucket_is_named(busy: BusySageMaker, bench: Bench) -> None:
-    with pytest.raises(UserError, match=r"PutObject for s3://no-such-bucket/.* Make the bucket"):
-        bench.run(1, s3_prefix="s3://no-such-bucket/x")
-
-
-def test_missing_credentials_and_region(
-    busy: BusySageMaker, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    with pytest.raises(UserError, match="no AWS credentials were found"):
-        bench.run(1)
-    monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(UserError, match="no AWS region is known"):
-        bench.run(1)
-
-
-def test_an_endpoint_that_does_not_answer(
-    busy: BusySageMaker, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", "http://127.0.0.1:1")
-
-    with pytest.raises(AlgorithmError, match=r"ListTrainingJobs .* gets no answer"):
-        bench.run(1)
-    assert len(bench.pauses) == ATTEMPTS - 1
 
 
 def test_extra_files_are_refused(busy: BusySageMaker, bench: Bench, tmp_path: Path) -> None:
