@@ -103,7 +103,10 @@ def test_a_mistake_is_told_in_short(
 def test_a_signal_stops_it_whole_and_it_goes_on(directory: Path, sent: int, status: int):
     cities = [f"City{number:02}" for number in range(40)]
     write(houses(cities, 400), directory)
-    program = "import typer; from mme_cli.train_many import many; typer.run(many)"
+    program = (  # What starts the tests may ignore SIGINT, as shells do for what is in background.
+        "import signal, typer; from mme_cli.train_many import many;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); typer.run(many)"
+    )
     command = [sys.executable, "-c", program, *arguments(directory)]
     journal = directory / "out/journal.jsonl"
 

@@ -219,8 +219,13 @@ def test_an_interruption_leaves_the_jobs(busy: BusySageMaker, bench: Bench) -> N
     busy.fate_of = lambda name: Fate(looks=3)
     bench.on_pause = lambda: signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        bench.run(5, at_once=3)
+    # What starts the tests may ignore SIGINT, as shells do for what is in background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(5, at_once=3)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert "3 jobs go on in SageMaker: the same command takes them up" in bench.notes
     assert bench.records == []
