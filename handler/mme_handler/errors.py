@@ -74,11 +74,17 @@ class OutOfMemoryError(MmeError):
 
 
 # What XGBoost and the CUDA runtime say when an allocation fails. XGBoost reports every C++
-# exception as an XGBoostError whose text is the only thing that tells them apart.
+# exception as an XGBoostError whose text is the only thing that tells them apart: Thrust's
+# "bad_alloc: cudaErrorMemoryAllocation: out of memory", XGBoost's own "Memory allocation error on
+# worker 0: ..", the driver's CUDA_ERROR_OUT_OF_MEMORY, RMM's "out_of_memory: .. Maximum pool size
+# exceeded"; and of libraries that a model's code may use, CUBLAS_STATUS_ALLOC_FAILED and its like.
 _OUT_OF_MEMORY_TEXTS = (
     "bad_alloc",
     "bad allocation",
     "out of memory",
+    "out_of_memory",
+    "maximum pool size exceeded",
+    "status_alloc_failed",
     "memory allocation error",
     "failed to allocate",
     "cudaerrormemoryallocation",

@@ -85,7 +85,7 @@ class Handler:
         if archive.script:
             self._import(archive.script)
         if self._service:
-            self._service.load(name, archive.directory)
+            self._service.load(name, archive.directory, options.gpu)
             return
         directory = str(archive.directory)
         self._call("pre_model_fn", None, directory)
@@ -135,7 +135,7 @@ class Handler:
         if not self._service:
             self._own = find_hooks(module)
         if self._own:
-            self._context = Context(self._name, directory)
+            self._context = Context(self._name, directory, self._options.gpu)
             self._context.begin()
         if "transform_fn" in self._own and self._own.keys() & _PARTS:
             raise ModelLoadError(
@@ -172,7 +172,7 @@ class Handler:
         return Predictor(loaded, rounds, settings.batch_size, place)
 
     def _device(self) -> Literal["cpu", "cuda"]:
-        return device.resolve(self.settings.device or self._options.device)
+        return device.choose(self.settings.device, self._options.device)
 
     def _make_schema(self, info: ModelInfo) -> Schema:
         base = self.settings.libsvm_index_base

@@ -92,6 +92,17 @@ class LoadedModel(NamedTuple):
     memory: int
     info: Mapping[str, str | int]
     """`ModelInfo.summary`; empty if it is not a booster."""
+    gpu_memory: int | None = None
+    """Its estimated bytes on GPUs; None where there are none."""
+
+
+class GpuUse(NamedTuple):
+    """The memory of one GPU, in bytes."""
+
+    number: int
+    used: int
+    charged: int
+    total: int
 
 
 class ServerMetrics(Collector):
@@ -100,15 +111,18 @@ class ServerMetrics(Collector):
     Args:
         gauges: returns the server's state now: budget, used, base, models, hosts, isolated.
         models: returns the models that are loaded.
+        gpus: returns what is in use of each GPU.
     """
 
     def __init__(
         self,
         gauges: Callable[[], dict[str, float]],
         models: Callable[[], Iterable[LoadedModel]],
+        gpus: Callable[[], Iterable[GpuUse]] = tuple,
     ) -> None:
         self._gauges = gauges
         self._loaded_models = models
+        self._gpus = gpus
         self._models: OrderedDict[str, _ModelTotals] = OrderedDict()
         self.restarts: Counter[str] = Counter()
         self.refresh: Callable[[], None] = lambda: None
@@ -150,6 +164,7 @@ class ServerMetrics(Collector):
         """The metrics, for prometheus-client."""
         self.refresh()
         yield from self._server_metrics()
+        yield from self._gpu_metrics()
         yield from self._model_metrics(list(self._models.items()))
 
     def _server_metrics(self) -> Iterator[Metric]:
@@ -182,6 +197,34 @@ class ServerMetrics(Collector):
                 info.add_metric([loaded.name, *values], 1)
         yield memory
         yield info
+
+    def _gpu_metrics(self) -> Iterator[Metric]:
+        gpus = list(self._gpus())
+        if not gpus:
+            return
+        used, charged, total = families = [
+            GaugeMetricFamily(f"mme_gpu_memory_{name}_bytes", text, labels=["gpu"])
+            for name, text in (
+                ("used", "Memory in use on a GPU, as its driver says"),
+                ("charged", "Memory of a GPU charged: its host and the estimates of its models"),
+                ("total", "Memory of a GPU"),
+            )
+        ]
+        for gpu in gpus:
+            number = [str(gpu.number)]
+            used.add_metric(number, gpu.used)
+            charged.add_metric(number, gpu.charged)
+            total.add_metric(number, gpu.total)
+        yield from families
+        memory = GaugeMetricFamily(
+            "mme_model_gpu_memory_bytes",
+            "Estimated memory of a loaded model on all GPUs",
+            labels=["model"],
+        )
+        for loaded in self._loaded_models():
+            if loaded.gpu_memory is not None:
+                memory.add_metric([loaded.name], loaded.gpu_memory)
+        yield memory
 
     def _model_metrics(self, models: list[tuple[str, _ModelTotals]]) -> Iterator[Metric]:
         by_status = ["model", "status"]

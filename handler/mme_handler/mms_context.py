@@ -41,13 +41,14 @@ class Context(MmsContext):  # type: ignore[misc]
     Args:
         name: the model's id.
         directory: where its archive is unpacked.
+        gpu: the number of its GPU, ``system_properties["gpu_id"]``; None on the CPU.
 
     Raises:
         ModelLoadError: the archive's manifest cannot be read.
     """
 
-    def __init__(self, name: str, directory: Path) -> None:
-        super().__init__(name, str(directory), _manifest(directory), 1, None, __version__)
+    def __init__(self, name: str, directory: Path, gpu: int | None = None) -> None:
+        super().__init__(name, str(directory), _manifest(directory), 1, gpu, __version__)
         self.model_dir = str(directory)
         self.headers: dict[str, str] = {}
         """The request's, with names in lower case; empty while the model is loaded."""

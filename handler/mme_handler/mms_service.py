@@ -91,7 +91,7 @@ class Service:
         self._handle: Callable[[Any, Any], Any] = module.handle if kind is None else _unloaded
         self._context: Any = None
 
-    def load(self, name: str, directory: Path) -> None:
+    def load(self, name: str, directory: Path, gpu: int | None = None) -> None:
         """Make the service ready: ``initialize(context)``, or ``handle(None, context)``.
 
         Raises:
@@ -99,7 +99,7 @@ class Service:
                 same, and fails with every request.
             OutOfMemoryError: it allocated too much.
         """
-        self._context = Context(name, directory)
+        self._context = Context(name, directory, gpu)
         try:
             if self._class is None:
                 self._handle(None, self._context)

@@ -34,6 +34,11 @@ class Options:
     script: str | None = None
     """The code for models that bring none."""
 
+    @property
+    def gpu(self) -> int | None:
+        """The number of the process's GPU, which is the only one that it sees; None for none."""
+        return 0 if self.device == "cuda" else None
+
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Options:
         """The options in a message of the server."""

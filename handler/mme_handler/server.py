@@ -30,6 +30,7 @@ from mme_handler.mms import frontend
 from mme_handler.mms.hold import Hold
 from mme_handler.mms.no_listing import limit_descriptors, no_listing
 from mme_handler.mms.rendezvous import Launch, Rendezvous
+from mme_handler.models import gpu
 from mme_handler.models.memory import (
     Budget,
     Cgroup,
@@ -40,6 +41,7 @@ from mme_handler.models.memory import (
 )
 from mme_handler.rundir import RunDirectory
 from mme_handler.settings import Settings
+from mme_handler.workers.gpus import Placement
 from mme_handler.workers.homes import Zygote
 from mme_handler.workers.pool import Pool
 
@@ -78,15 +80,29 @@ def serve(settings: Settings) -> int:
             f"SAGEMAKER_SUBMIT_DIRECTORY is passed over: there is no {settings.program} in it",
             directory=str(settings.submit_directory),
         )
+    try:
+        gpus = gpu.find(settings.device)
+    except gpu.GpuError as error:
+        raise StartError(str(error)) from None
+    settings = _place(settings, gpus)
     _raise_descriptor_limit()
     with RunDirectory(settings.port) as run:
-        return asyncio.run(Server(settings, run, json_logs=json_logs).run())
+        return asyncio.run(Server(settings, run, json_logs=json_logs, gpus=gpus).run())
+
+
+def _place(settings: Settings, gpus: gpu.Gpus | None) -> Settings:
+    """The settings with what was found out: where to predict, and by how many hosts."""
+    if gpus is None:
+        return settings.model_copy(update={"device": "cpu"})
+    return settings.model_copy(update={"device": "cuda", "hosts": len(gpus.devices)})
 
 
 class Server:
     """One running server."""
 
-    def __init__(self, settings: Settings, run: Path, *, json_logs: bool) -> None:
+    def __init__(
+        self, settings: Settings, run: Path, *, json_logs: bool, gpus: gpu.Gpus | None
+    ) -> None:
         self._settings = settings
         self._run = run
         self._json_logs = json_logs
@@ -101,20 +117,22 @@ class Server:
         )
         self._heap = min(max(self._limit // 6, 64 << 20), 1 << 30)
         self._budget = Budget(self._limit, 0, self._measure)
-        self._metrics = ServerMetrics(self._gauges, self._loaded_models)
+        self._gpus = len(gpus.devices) if gpus else 0
+        self._places = Placement(gpus, settings.max_payload, settings.workers_per_model)
+        self._metrics = ServerMetrics(self._gauges, self._loaded_models, self._places.usage)
         self._zygote = Zygote(
             json_logs=json_logs,
             restarted=self._zygote_restarted,
             failed=self._failed.set,
         )
-        self._pool = Pool(settings, self._budget, self._zygote, self._metrics, run)
+        self._pool = Pool(settings, self._budget, self._zygote, self._metrics, run, self._places)
 
     async def run(self) -> int:
         """Start, serve, stop; return the exit status."""
         self._loop = asyncio.get_running_loop()
         self._hold = Hold(self._settings.local_address, self._settings.port, frontend.HTTP_THREADS)
         await self._hold.start()
-        frontend.prepare(self._run, self._settings, self._json_logs, self._hold.gate)
+        frontend.prepare(self._run, self._settings, self._json_logs, self._hold.gate, self._gpus)
         self._mms = self._start_mms()
         self._rendezvous = Rendezvous(self._run, self._pool, self._hold)
         self._pool.on_disconnect = self._rendezvous.disconnected
@@ -128,7 +146,8 @@ class Server:
                 self._loop.add_signal_handler(number, self._stop.set)
             if not await self._unless_stopped(self._until_ready()):
                 return 0
-            limit_descriptors(self._mms.pid, 0)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and `_until_end` says so
+                limit_descriptors(self._mms.pid, 0)
             await asyncio.to_thread(self._set_base)
             self._start_metrics()
             self._announce()
@@ -296,7 +315,9 @@ class Server:
 
     def _loaded_models(self) -> Iterable[LoadedModel]:
         for launch in list(self._rendezvous.launches.values()):
-            yield LoadedModel(launch.name, self._budget.charge(launch), launch.info)
+            yield LoadedModel(
+                launch.name, self._budget.charge(launch), launch.info, self._places.charge(launch)
+            )
 
     def _measure(self) -> int:
         """What the server really takes, where the system ends it for taking more."""

@@ -10,7 +10,13 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mme_handler import metrics as module
-from mme_handler.metrics import LATENCY_BUCKETS, Invocations, LoadedModel, ServerMetrics
+from mme_handler.metrics import (
+    LATENCY_BUCKETS,
+    GpuUse,
+    Invocations,
+    LoadedModel,
+    ServerMetrics,
+)
 
 GAUGES = {
     "mme_memory_budget_bytes": 1000.0,
@@ -183,3 +189,18 @@ def test_the_least_recently_active_models_are_forgotten(metrics, monkeypatch):
         metrics.loaded(name, 200, 0.1)
     shown = {key[1][1] for key in samples(metrics) if key[0] == "mme_load_seconds_total"}
     assert shown == {"a", "c", "d"}
+
+
+def test_gpus_only_where_there_are_any(metrics):
+    assert not any("gpu" in name for name, *_ in samples(metrics))
+    models = [LoadedModel("a", 5, INFO, 7), LoadedModel("b", 6, {}, 0)]
+    with_gpus = ServerMetrics(
+        lambda: GAUGES, lambda: models, lambda: [GpuUse(0, 10, 20, 100), GpuUse(1, 11, 21, 100)]
+    )
+    with_gpus.register()
+    found = samples(with_gpus)
+    assert found[of("mme_gpu_memory_used_bytes", gpu="0")] == 10
+    assert found[of("mme_gpu_memory_charged_bytes", gpu="1")] == 21
+    assert found[of("mme_gpu_memory_total_bytes", gpu="1")] == 100
+    assert found[of("mme_model_gpu_memory_bytes", model="a")] == 7
+    assert found[of("mme_model_gpu_memory_bytes", model="b")] == 0

@@ -54,10 +54,10 @@ def find_jar() -> Path:
     return Path(spec.submodule_search_locations[0]) / "frontend" / "model-server.jar"
 
 
-def prepare(run: Path, settings: Settings, json_logs: bool, gate: str) -> None:
+def prepare(run: Path, settings: Settings, json_logs: bool, gate: str, gpus: int = 0) -> None:
     """Write into the run directory all that MMS and the launchers look for.
 
-    `gate` is the address of `hold.Hold.gate`.
+    `gate` is the address of `hold.Hold.gate`, `gpus` how many there are to serve on.
     """
     for name in (LAUNCHES, ALIVE):
         os.mkfifo(run / name, 0o600)
@@ -66,7 +66,7 @@ def prepare(run: Path, settings: Settings, json_logs: bool, gate: str) -> None:
     launcher = files("mme_handler.mms").joinpath("launcher.sh").read_text()
     (home / "model_service_worker.py").write_text(f"server={os.getpid()}\n{launcher}")
     (home / "metrics" / "metric_collector.py").write_text("while read -r _; do :; done\n")
-    (run / "mms.properties").write_text(_properties(run, settings, gate))
+    (run / "mms.properties").write_text(_properties(run, settings, gate, gpus))
     (run / "log4j2.xml").write_text(_log_configuration(run, json_logs))
 
 
@@ -105,7 +105,7 @@ def command(run: Path, heap: int) -> list[str]:
     ]
 
 
-def _properties(run: Path, settings: Settings, gate: str) -> str:
+def _properties(run: Path, settings: Settings, gate: str, gpus: int) -> str:
     address = f"http://{settings.address}:{settings.port}"
     properties = {
         # One address for both, and MMS opens one port for inference and management.
@@ -124,7 +124,9 @@ def _properties(run: Path, settings: Settings, gate: str) -> str:
         "max_response_size": settings.max_payload + 4096,
         "blacklist_env_vars": ".*",
         "metric_time_interval": _NEVER,
-        "number_of_gpu": 0,
+        # At most: MMS counts what `nvidia-smi` shows, and takes the lower number. It gives the next
+        # of them to each worker, one after the other; without any, each worker's is -1.
+        "number_of_gpu": gpus,
         "number_of_netty_threads": HTTP_THREADS,
         # Fewer threads for the workers' sockets: each is awake more often, and woken less.
         "netty_client_threads": HTTP_THREADS // 2,

@@ -54,8 +54,10 @@ class Launch:
 class Pool(Protocol):
     """What the rendezvous needs of the pool of worker processes."""
 
-    async def load(self, launch: Launch, connection: socket.socket) -> int:
+    async def load(self, launch: Launch, connection: socket.socket, gpu: int) -> int:
         """Have a process load the model and serve `connection`; return its process id.
+
+        `gpu` is the number that MMS gave to the connection's worker, below 0 for none.
 
         Raises:
             MmeError: the model cannot be loaded; the status is the answer.
@@ -199,7 +201,7 @@ class Rendezvous:
             if first:
                 await self._continue(launch)
             try:
-                pid = await self._pool.load(launch, connection)
+                pid = await self._pool.load(launch, connection, request.gpu)
             except MmeError as error:
                 self.on_load(launch, error)
                 await self._refuse(launch, connection, error)

@@ -1,4 +1,4 @@
-"""Where to predict: the CPU, or a GPU if there is one."""
+"""Where a model predicts: the CPU, or a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,34 @@ import xgboost as xgb
 
 from mme_handler.errors import ModelLoadError
 
+Wanted = Literal["auto", "cpu", "cuda"]
+
 _DRIVER: Final = Path("/dev/nvidiactl")
 """Is there where NVIDIA's driver has a GPU for this container."""
 
 
-def resolve(wanted: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+def choose(model: Wanted | None, container: Wanted) -> Literal["cpu", "cuda"]:
+    """The device of a model whose own settings say `model`.
+
+    `container` is what the server has found out, ``cpu`` or ``cuda``, or ``auto`` if nobody has.
+
+    Raises:
+        ModelLoadError: the model wants a GPU, and the container serves on the CPU.
+    """
+    if container == "cuda":
+        return "cpu" if model == "cpu" else "cuda"
+    if container == "auto":
+        return resolve(model or "auto")
+    if model == "cuda":
+        resolve("cuda")  # says why there is none
+        raise ModelLoadError(
+            "device cuda is wanted, and this container serves on the CPU: set device to auto or "
+            "cpu, or MME_DEVICE to auto"
+        )
+    return "cpu"
+
+
+def resolve(wanted: Wanted) -> Literal["cpu", "cuda"]:
     """The device that `wanted` means here.
 
     Raises:

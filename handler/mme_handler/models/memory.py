@@ -7,7 +7,8 @@ until a model goes, and then there is room for another of its size. Where the li
 group's, what the group really uses stands beside the charges, and whichever is more counts.
 
 The defaults were measured with XGBoost 3.2: a booster takes 1.4 times its UBJSON file; MMS, a
-launcher and the bookkeeping take about 0.35 MB a model; a forked process 6 to 11 MB.
+launcher and the bookkeeping take about 0.35 MB a model, and 0.2 MB of the kernel's memory, which
+control groups count too; a forked process takes 6 to 11 MB.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from mme_handler.errors import OutOfMemoryError
 
 Home = Literal["shared", "isolated"]
 
-_FIXED: Final[dict[Home, int]] = {"shared": 360_000, "isolated": 9_000_000}
+_FIXED: Final[dict[Home, int]] = {"shared": 560_000, "isolated": 10_000_000}
 _FACTORS: Final = {"ubj": 1.4, "json": 1.0}
 # While a file is read, its bytes and what the parser makes of them come on top, times its size.
 # Room for that is never given away: at the limit, a model must still be readable.
 _TRANSIENT: Final = {"ubj": 2.0, "json": 8.0}
 _SMALLEST_TRANSIENT: Final = 16 << 20
+_SPARE: Final = 24 << 20  # the kernel's share of the server itself, a health check, a shell
 _ENOUGH_SAMPLES: Final = 3
-_NEAR: Final = 0.9  # of the room for models
+NEAR: Final = 0.9  # of the room for models; above it, nothing is learnt
 
 
 @dataclass(slots=True)
@@ -54,21 +56,26 @@ def _transient(format_: str, size: int) -> int:
     return int(_TRANSIENT[format_] * size)
 
 
-class _Average:
-    """A ratio learnt as one sum over another, within a factor of three of the default."""
+class Average:
+    """A ratio learnt as one sum over another, within a factor of three of the default.
 
-    def __init__(self, default: float) -> None:
-        self._default = default
+    Until there are `enough` samples it is the default.
+    """
+
+    def __init__(self, default: float, enough: int = _ENOUGH_SAMPLES) -> None:
+        self._default, self._enough = default, enough
         self._samples, self._amount, self._per = 0, 0.0, 0.0
 
     def learn(self, amount: float, per: float) -> None:
+        """Add `amount` to the one sum and `per` to the other."""
         self._samples += 1
         self._amount += amount
         self._per += per
 
     @property
     def value(self) -> float:
-        if self._samples < _ENOUGH_SAMPLES or not self._per:
+        """The ratio as known now."""
+        if self._samples < self._enough or not self._per:
             return self._default
         return min(max(self._amount / self._per, self._default / 3), self._default * 3)
 
@@ -87,8 +94,8 @@ class Budget:
         self.set_base(base)
         self._measure = measure
         self._charges: dict[object, _Charge] = {}
-        self._fixed = {home: _Average(fixed) for home, fixed in _FIXED.items()}
-        self._factor = {format_: _Average(factor) for format_, factor in _FACTORS.items()}
+        self._fixed = {home: Average(fixed) for home, fixed in _FIXED.items()}
+        self._factor = {format_: Average(factor) for format_, factor in _FACTORS.items()}
         self._counts: dict[Home, int] = dict.fromkeys(_FIXED, 0)
         self._sizes = dict.fromkeys(_FACTORS, 0)
         self._large: Counter[int] = Counter()  # transients above the smallest, of all models
@@ -97,7 +104,7 @@ class Budget:
 
     def set_base(self, base: int) -> None:
         """Set the bytes that the server takes with no model loaded."""
-        self.base = base + _SMALLEST_TRANSIENT
+        self.base = base + _SMALLEST_TRANSIENT + _SPARE
 
     @property
     def used(self) -> int:
@@ -154,7 +161,7 @@ class Budget:
         if charge is None:
             return
         self._settle(charge)
-        if taken is None or self.used - self.base > _NEAR * (self.limit - self.base):
+        if taken is None or self.used - self.base > NEAR * (self.limit - self.base):
             return
         if charge.stated is not None:
             return  # counted apart from the others
@@ -176,6 +183,11 @@ class Budget:
 
     def __contains__(self, key: object) -> bool:
         return key in self._charges
+
+    @property
+    def models(self) -> int:
+        """How many models are charged."""
+        return len(self._charges)
 
     def charge(self, key: object) -> int:
         """Bytes that a model is charged with now; 0 for an unknown one."""
@@ -214,7 +226,9 @@ class Cgroup:
     def __init__(
         self, root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc/self")
     ) -> None:
-        self._directory, self.limit = self._find(root, proc)
+        self._directory, self.limit = lowest_limit(
+            "memory", "memory.limit_in_bytes", "memory.max", root, proc
+        )
 
     def used(self) -> int:
         """Bytes that cannot be taken back without ending a process: no page cache."""
@@ -227,33 +241,46 @@ class Cgroup:
         stat = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
         if "anon" in stat:  # v2
             return stat["anon"] + stat.get("shmem", 0) + stat.get("kernel", 0)
-        return stat.get("total_rss", 0)
+        # Page tables, stacks and sockets: two tenths of a megabyte for each model.
+        return stat.get("total_rss", 0) + (
+            _read_number(self._directory / "memory.kmem.usage_in_bytes") or 0
+        )
 
-    @staticmethod
-    def _find(root: Path, proc: Path) -> tuple[Path | None, int | None]:
-        """The group whose limit is the lowest of those around this process, and that limit."""
-        try:
-            lines = (proc / "cgroup").read_text().splitlines()
-        except OSError:
-            return None, None
-        for line in lines:
-            _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                top, file = root, "memory.max"
-            elif "memory" in controllers.split(","):
-                top, file = root / "memory", "memory.limit_in_bytes"
-            else:
-                continue
-            group = top / path.lstrip("/")
-            groups = [group, *(parent for parent in group.parents if parent.is_relative_to(top))]
-            limits = [(limit, g) for g in groups if (limit := _read_limit(g / file)) is not None]
-            if limits:
-                limit, directory = min(limits, key=lambda pair: pair[0])
-                return directory, limit
+
+def lowest_limit(
+    controller: str, v1_file: str, v2_file: str, root: Path, proc: Path
+) -> tuple[Path | None, int | None]:
+    """The group whose limit is the lowest of those around this process, and that limit.
+
+    Args:
+        controller: name of the controller, as ``memory``.
+        v1_file: name of the file with the limit.
+        v2_file: its name in control groups v2.
+        root: where control groups are mounted.
+        proc: directory of this process.
+    """
+    try:
+        lines = (proc / "cgroup").read_text().splitlines()
+    except OSError:
         return None, None
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, file = root, v2_file
+        elif controller in controllers.split(","):
+            top, file = root / controller, v1_file
+        else:
+            continue
+        group = top / path.lstrip("/")
+        groups = [group, *(parent for parent in group.parents if parent.is_relative_to(top))]
+        limits = [(limit, g) for g in groups if (limit := _read_number(g / file)) is not None]
+        if limits:
+            limit, directory = min(limits, key=lambda pair: pair[0])
+            return directory, limit
+    return None, None
 
 
-def _read_limit(file: Path) -> int | None:
+def _read_number(file: Path) -> int | None:
     try:
         text = file.read_text().strip()
     except OSError:

@@ -37,7 +37,8 @@ _EXPLAIN: dict[Kind, dict[str, bool]] = {
 }
 
 # libxgboost keeps the last result of each model in each thread, and frees it only when that
-# thread ends or is the one that frees the model. Larger answers get a thread of their own.
+# thread ends or is the one that frees the model. Larger answers get a thread of their own, and so
+# does every prediction on a GPU: what it keeps, and caches, would be the GPU's memory.
 _MAX_ROWS_HERE = 4_096
 
 
@@ -140,6 +141,7 @@ class Predictor:
         self._batch_size = batch_size
         self._booster = loaded.booster
         self._handle = loaded.booster.handle
+        self._on_gpu = device == "cuda"
         # The C call refuses gblinear, and rounds dart otherwise than Booster.predict does.
         self._dense = info.booster == "gbtree" and not info.categorical and device == "cpu"
         self._feature_types = list(info.feature_types or ()) if info.categorical else None
@@ -171,7 +173,7 @@ class Predictor:
                 return np.empty(0, np.float32)  # XGBoost's answer, without its warning.
             if self._batch_size and rows > self._batch_size and base_margin is None:
                 return self._in_batches(self.predict, matrix, self._batch_size)
-            if rows <= _MAX_ROWS_HERE:
+            if rows <= _MAX_ROWS_HERE and not self._on_gpu:
                 return self._answer(matrix, base_margin)
             with ThreadPoolExecutor(1) as own:
                 return own.submit(self._answer, matrix, base_margin).result()

@@ -50,6 +50,8 @@ class HomeProcess:
     channel: Channel
     ended: Callable[[HomeProcess], None]
     message: Callable[[Message, list[int]], None]
+    gpu: int | None = None
+    """The number of the one GPU that it sees."""
     pid: int | None = None
     keys: set[int] = field(default_factory=set)
     alive: bool = True
@@ -191,8 +193,17 @@ class Zygote:
             self._process.kill()
             self._process.wait()
 
-    async def fork(self, kind: Kind, options: dict[str, Any], home_end: socket.socket) -> int:
-        """Fork a worker that talks on `home_end`; return its process id."""
+    async def fork(
+        self,
+        kind: Kind,
+        options: dict[str, Any],
+        environment: dict[str, str],
+        home_end: socket.socket,
+    ) -> int:
+        """Fork a worker that talks on `home_end`; return its process id.
+
+        `environment` is added to what it inherits.
+        """
         while True:
             await self._ready.wait()
             number = next(self._numbers)
@@ -200,7 +211,7 @@ class Zygote:
             self._forks[number] = future
             message = {
                 "do": "fork", "home": number, "kind": kind,
-                "options": options, "json_logs": self._json_logs,
+                "options": options, "environment": environment, "json_logs": self._json_logs,
             }  # fmt: skip
             try:
                 if self._channel is not None:

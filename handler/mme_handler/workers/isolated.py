@@ -29,7 +29,7 @@ from mme_handler.models.archive import CODE_DIRECTORY
 from mme_handler.options import Options
 from mme_handler.workers.channel import Channel, Message
 from mme_handler.workers.descendants import kill_descendants
-from mme_handler.workers.serving import ServedModel
+from mme_handler.workers.serving import ServedModel, report_cuda_failure
 from mme_handler.workers.shared import failure, read_message, success, unexpected
 
 log = get_logger(__name__)
@@ -91,6 +91,7 @@ class Worker:
                 model = ServedModel.load(name, path, self._options)
         except BaseException as error:
             known = error if isinstance(error, BaseInferenceToolkitError) else unexpected(error)
+            report_cuda_failure(known, self._options, model=name)
             user_output.finish()  # the server ends this process when it hears of the failure
             self._server.send(failure(key, known))
             return None
@@ -113,10 +114,11 @@ class Worker:
                     if status is None:
                         self._send_last(model, "closed")
                         return
-                    if status == HTTPStatus.INSUFFICIENT_STORAGE:
+                    if status == HTTPStatus.INSUFFICIENT_STORAGE or model.lost:
                         # It leaks, or was asked for too much: a fresh process goes on with the
                         # connection, and with whatever MMS has sent on it meanwhile.
-                        self._send_last(model, "again", self._socket.fileno())
+                        why = "lost its GPU" if model.lost else "ran out of memory"
+                        self._send_last(model, "again", self._socket.fileno(), why=why)
                         return
 
     def _answer(self, model: ServedModel) -> int | None:
@@ -130,9 +132,11 @@ class Worker:
         self._answered += 1
         return status
 
-    def _send_last(self, model: ServedModel, event: str, *descriptors: int) -> None:
+    def _send_last(
+        self, model: ServedModel, event: str, *descriptors: int, why: str | None = None
+    ) -> None:
         counts = model.invocations.take()
-        message = {"event": event, "key": self._message["key"], "model": model.name}
+        message = {"event": event, "key": self._message["key"], "model": model.name, "why": why}
         self._server.send({**message, "invocations": counts}, *descriptors)
 
     @contextlib.contextmanager

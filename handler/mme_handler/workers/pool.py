@@ -22,17 +22,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from mme_handler.errors import MmeError, ModelLoadError
+from mme_handler.errors import MmeError, ModelLoadError, OutOfMemoryError
 from mme_handler.logs import get_logger
 from mme_handler.metrics import ServerMetrics
 from mme_handler.mms.rendezvous import Launch
-from mme_handler.models import settings as model_settings
 from mme_handler.models.archive import Archive, fingerprint
 from mme_handler.models.memory import Budget
 from mme_handler.models.memory import Home as Kind
 from mme_handler.options import Options
 from mme_handler.settings import Settings
+from mme_handler.workers.admission import Admission
 from mme_handler.workers.channel import Channel, Message
+from mme_handler.workers.gpus import Placement
 from mme_handler.workers.homes import HomeEndedError, HomeProcess, Loaded, Zygote, describe_exit
 
 log = get_logger(__name__)
@@ -58,6 +59,8 @@ class Pool:
         budget: admits each model before it is loaded.
         zygote: what processes are forked from.
         metrics: where loads and invocations are counted.
+        run: the run directory.
+        places: the GPUs, if there are any.
     """
 
     def __init__(
@@ -67,13 +70,16 @@ class Pool:
         zygote: Zygote,
         metrics: ServerMetrics,
         run: Path,
+        places: Placement,
     ) -> None:
         self._settings = settings
         self._budget = budget
         self._zygote = zygote
         self._metrics = metrics
+        self._places = places
         limit = settings.model_memory_limit or budget.limit // 4
         self._options = Options.from_settings(settings, limit, run)
+        self._admission = Admission(settings, budget, places)
         self._hosts: set[HomeProcess] = set()
         self._isolated: set[HomeProcess] = set()
         self._served: dict[int, _Served] = {}
@@ -105,7 +111,8 @@ class Pool:
 
     async def start(self) -> None:
         """Fork the hosts."""
-        await asyncio.gather(*(self._add_host() for _ in range(self._settings.hosts)))
+        places = self._places.hosts(self._settings.hosts)
+        await asyncio.gather(*(self._add_host(gpu) for gpu in places))
 
     def close(self) -> None:
         """End every process at once."""
@@ -116,18 +123,21 @@ class Pool:
             home.kill()
             home.close()
 
-    async def load(self, launch: Launch, connection: socket.socket) -> int:
+    async def load(self, launch: Launch, connection: socket.socket, gpu: int = -1) -> int:
         """Find the model a home that loads it and serves `connection`; return its process id.
+
+        `gpu` is the number that MMS gave to the connection, below 0 for none.
 
         Raises:
             MmeError: the model cannot be loaded, or there is no room for it.
         """
         started, reload = time.perf_counter(), launch.loaded
+        place = self._places.choose(launch, gpu)
         try:
-            archive, kind, loaded = await self._admit_and_load(launch, connection)
+            archive, kind, loaded = await self._admit_and_load(launch, connection, place)
         except MmeError as error:
             if not launch.loaded:
-                self._budget.release(launch)
+                self._admission.release(launch)
             self._metrics.loaded(launch.name, error.status_code, time.perf_counter() - started)
             log.error(
                 "load failed",
@@ -137,7 +147,7 @@ class Pool:
                 **({"exception": error.trace} if error.trace else {}),
             )
             raise
-        self._budget.loaded(launch, loaded.taken)
+        self._admission.loaded(launch, loaded.taken, place)
         launch.info = loaded.info
         seconds = time.perf_counter() - started
         self._metrics.loaded(launch.name, 200, seconds)
@@ -149,19 +159,19 @@ class Pool:
             **loaded.info,
             bytes=archive.size,
             memory=self._budget.charge(launch),
+            **({} if place is None else {"gpu": place}),
             milliseconds=round(seconds * 1e3, 1),
         )
         return loaded.pid
 
     async def _admit_and_load(
-        self, launch: Launch, connection: socket.socket
+        self, launch: Launch, connection: socket.socket, gpu: int | None
     ) -> tuple[Archive, Kind, Loaded]:
         try:
             archive = self._options.inspect(launch.path)
-            stated = model_settings.read(launch.path).memory
             kind = self._kind(archive)
-            self._admit(launch, kind, archive, stated)
-            return archive, kind, await self._load(launch, connection, kind, archive)
+            self._admit(launch, kind, archive, gpu)
+            return archive, kind, await self._load(launch, connection, kind, archive, gpu)
         except (MmeError, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -170,7 +180,7 @@ class Pool:
 
     def unload(self, launch: Launch) -> None:
         """Forget a model that MMS has unloaded; a process of its own ends with it."""
-        self._budget.release(launch)
+        self._admission.release(launch)
         for served in list(self._served.values()):
             if served.launch is launch and served.home.kind == "isolated":
                 served.home.kill()
@@ -220,21 +230,23 @@ class Pool:
             return "isolated"
         return "shared"
 
-    def _admit(self, launch: Launch, kind: Kind, archive: Archive, stated: int | None) -> None:
-        if launch in self._budget:  # loaded before, or another of its workers
-            return
-        copies = self._settings.workers_per_model
+    def _admit(self, launch: Launch, kind: Kind, archive: Archive, gpu: int | None) -> None:
         try:
-            self._budget.admit(launch, kind, archive.format, archive.size, copies, stated)
-        except MmeError:
+            self._admission.admit(launch, kind, archive, gpu)
+        except OutOfMemoryError:
             self.sweep()
-            self._budget.admit(launch, kind, archive.format, archive.size, copies, stated)
+            self._admission.admit(launch, kind, archive, gpu)
 
     async def _load(
-        self, launch: Launch, connection: socket.socket, kind: Kind, archive: Archive
+        self,
+        launch: Launch,
+        connection: socket.socket,
+        kind: Kind,
+        archive: Archive,
+        gpu: int | None,
     ) -> Loaded:
         if kind == "shared":
-            host = await self._host()
+            host = await self._host(gpu)
             try:
                 async with asyncio.timeout(self._settings.model_timeout):
                     return await self._load_into(host, launch, connection)
@@ -245,7 +257,7 @@ class Pool:
                 why = "ended while it was loading this model"
             log.warning(f"a host {why}: the model gets a process of its own", model=launch.name)
             self._suspect(archive)
-        home = await self._fork("isolated")
+        home = await self._fork("isolated", gpu)
         try:
             loaded = await self._load_into(home, launch, connection)
         except HomeEndedError:
@@ -277,24 +289,25 @@ class Pool:
         if self._culprits:
             self._culprits.pop(fingerprint(archive), None)
 
-    async def _host(self) -> HomeProcess:
-        """The host with the fewest models."""
+    async def _host(self, gpu: int | None) -> HomeProcess:
+        """The host with the fewest models, of those with this GPU."""
         async with asyncio.timeout(_HOST_WITHIN):
-            while not self._hosts:
+            while not (hosts := [host for host in self._hosts if host.gpu == gpu]):
                 self._host_ready.clear()
                 await self._host_ready.wait()
-        return min(self._hosts, key=lambda host: len(host.keys))
+        return min(hosts, key=lambda host: len(host.keys))
 
-    async def _add_host(self) -> None:
-        self._hosts.add(await self._fork("shared"))
+    async def _add_host(self, gpu: int | None) -> None:
+        self._hosts.add(await self._fork("shared", gpu))
         self._host_ready.set()
 
-    async def _fork(self, kind: Kind) -> HomeProcess:
+    async def _fork(self, kind: Kind, gpu: int | None) -> HomeProcess:
         channel, far = Channel.pair()
-        home = HomeProcess(kind, channel, self._on_home_ended, lambda *_: None)
+        home = HomeProcess(kind, channel, self._on_home_ended, lambda *_: None, gpu)
         home.message = partial(self._on_message, home)
         with far:
-            home.pid = await self._zygote.fork(kind, asdict(self._options), far)
+            environment = self._places.environment(gpu)
+            home.pid = await self._zygote.fork(kind, asdict(self._options), environment, far)
         home.start()
         if kind == "isolated":
             self._isolated.add(home)
@@ -315,17 +328,18 @@ class Pool:
                     return
                 if event == "again":
                     connection = socket.socket(fileno=descriptors[0])
-                    self._spawn(self._begin_afresh(served.launch, connection))
+                    self._spawn(self._begin_afresh(served, connection, message["why"]))
                 else:
                     self.on_disconnect(served.launch)
 
-    async def _begin_afresh(self, launch: Launch, connection: socket.socket) -> None:
-        """Serve a connection of MMS in a new process, in place of one that ran out of memory."""
-        log.warning("ran out of memory, forking another isolated worker", model=launch.name)
+    async def _begin_afresh(self, served: _Served, connection: socket.socket, why: str) -> None:
+        """Serve a connection of MMS in a new process, in place of one that cannot go on."""
+        launch = served.launch
+        log.warning(f"{why}, forking another isolated worker", model=launch.name)
         self._metrics.restarts["isolated"] += 1
         with connection:
             try:
-                home = await self._fork("isolated")
+                home = await self._fork("isolated", served.home.gpu)
                 await self._load_into(home, launch, connection)
             except (MmeError, HomeEndedError) as error:
                 log.error("reload failed", model=launch.name, reason=str(error))
@@ -353,7 +367,8 @@ class Pool:
         loaded = [launch for launch in launches if launch.loaded and _lives(launch.pid)]
         self._spawn(self._after_end(home, loaded))
         if home.kind == "shared":
-            self._spawn(self._add_host())
+            self._places.host_ended(home.gpu)
+            self._spawn(self._add_host(home.gpu))
 
     async def _after_end(self, home: HomeProcess, launches: list[Launch]) -> None:
         if home.pid is None or (home.kind == "isolated" and not launches):

@@ -29,6 +29,7 @@ from mme_handler.metrics import Invocations
 from mme_handler.mms import protocol
 from mme_handler.mms.protocol import InvokeRequest
 from mme_handler.models.archive import Archive
+from mme_handler.models.cuda_errors import diagnose
 from mme_handler.options import Options
 from mme_handler.user_code import describe, where
 
@@ -50,6 +51,8 @@ class ServedModel:
     handler: Handler
     options: Options
     invocations: Invocations = field(default_factory=Invocations)
+    lost: bool = False
+    """Whether this process can do no more with its GPU and must be replaced."""
     _wary: int = 0  # requests to go before the next small one is taken for quick
 
     @classmethod
@@ -118,6 +121,8 @@ class ServedModel:
             status, kind = error_status(known.status_code), as_text(type(known).__name__)
             reason = as_text(known.message)[:_LONGEST_REASON]
             self._log_failure(request, error, status, reason)
+            if report_cuda_failure(error, self.options, **self._identify(request)):
+                self.lost = True
         except Exception:
             status, kind = 500, ModelError.__name__
             reason = f"the model failed with what cannot be shown: {as_text(type(error).__name__)}"
@@ -144,6 +149,15 @@ class ServedModel:
         if target := request.headers.get(_TARGET_MODEL):
             fields["target_model"] = target
         return fields
+
+
+def report_cuda_failure(error: BaseException, options: Options, **fields: str) -> bool:
+    """Log what an error of CUDA's means; return whether this process can do no more with CUDA."""
+    failure = diagnose(error) if options.device == "cuda" else None
+    if failure is None:
+        return False
+    log.error(f"CUDA failed: {failure.meaning}", context_lost=failure.lost, **fields)
+    return failure.lost
 
 
 def _load(name: str, archive: Archive, options: Options) -> Handler:

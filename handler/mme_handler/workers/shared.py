@@ -29,7 +29,7 @@ from mme_handler.mms import protocol
 from mme_handler.models.release import heap_size, trim_memory
 from mme_handler.options import Options
 from mme_handler.workers.channel import Channel, Message
-from mme_handler.workers.serving import SMALL, ServedModel
+from mme_handler.workers.serving import SMALL, ServedModel, report_cuda_failure
 
 log = get_logger(__name__)
 
@@ -107,13 +107,12 @@ class Host:
         before = heap_size()
         try:
             model = ServedModel.load(message["model"], message["path"], self._options)
-        except BaseInferenceToolkitError as error:
-            sock.close()
-            self._server.send(failure(key, error))
-            return
         except BaseException as error:
             sock.close()
-            self._server.send(failure(key, unexpected(error)))
+            known = error if isinstance(error, BaseInferenceToolkitError) else unexpected(error)
+            self._server.send(failure(key, known))
+            if report_cuda_failure(known, self._options, model=message["model"]):
+                self._give_up()
             return
         finally:
             with self._lock:
@@ -190,6 +189,8 @@ class Host:
         with contextlib.suppress(OSError):
             connection.socket.sendall(reply)
         self._answered += 1
+        if connection.model.lost:
+            self._give_up()
 
     def _close(self, connection: _Connection) -> None:
         """MMS has hung up: the model's memory is free before the server hears of it."""
@@ -208,14 +209,24 @@ class Host:
 
     def _report(self, tag: int) -> None:
         """Tell the server what was counted since the last time, and whether anything runs."""
+        self._send_counts()
+        self._server.send(
+            {"event": "report", "tag": tag, "busy": self._busy, "answered": self._answered}
+        )
+
+    def _send_counts(self) -> None:
         for connection in list(self._connections.values()):
             if counts := connection.model.invocations.take():
                 self._server.send(
                     {"event": "counts", "model": connection.model.name, "invocations": counts}
                 )
-        self._server.send(
-            {"event": "report", "tag": tag, "busy": self._busy, "answered": self._answered}
-        )
+
+    def _give_up(self) -> None:
+        """End this process, whose CUDA context is lost: another takes its place, and its models."""
+        self._send_counts()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def read_message(

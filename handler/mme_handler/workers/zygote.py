@@ -2,7 +2,9 @@
 
 A forked worker shares the libraries copy-on-write and starts in milliseconds. XGBoost must not
 have run OpenMP work in a process that is forked later (dmlc/xgboost#8040: predict hangs), so the
-zygote loads no model and stays single-threaded.
+zygote loads no model and stays single-threaded. Nor must CUDA have been initialised in it, which no
+forked process could use: to import XGBoost does not do so. Which GPU a worker sees is decided when
+it is forked.
 
 It forks a worker when the server asks for one, and tells the server how each one ended.
 """
@@ -80,6 +82,7 @@ def _fork(server: Channel, message: Message, descriptors: list[int], wake: tuple
 
 def _run(message: Message, channel: Channel) -> None:
     options: dict[str, Any] = message["options"]
+    os.environ.update(message["environment"])
     _MAIN[message["kind"]](channel, options)
 
 

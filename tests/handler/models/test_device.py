@@ -43,3 +43,31 @@ def test_cuda_without_a_gpu(machine, built, reason):
     machine(built=built, present=False)
     with pytest.raises(ModelLoadError, match=f"{reason}: set device to auto or cpu"):
         device.resolve("cuda")
+
+
+@pytest.mark.parametrize(
+    ("model", "container", "expected"),
+    [
+        (None, "cuda", "cuda"),
+        ("auto", "cuda", "cuda"),
+        ("cuda", "cuda", "cuda"),
+        ("cpu", "cuda", "cpu"),
+        (None, "cpu", "cpu"),
+        ("auto", "cpu", "cpu"),
+        ("cpu", "cpu", "cpu"),
+        (None, "auto", "cpu"),
+        ("cpu", "auto", "cpu"),
+    ],
+)
+def test_a_model_and_its_container(machine, model, container, expected):
+    machine(built=True, present=False)
+    assert device.choose(model, container) == expected
+
+
+@pytest.mark.parametrize(
+    ("present", "reason"), [(True, "this container serves on the CPU"), (False, "there is no GPU")]
+)
+def test_a_model_that_wants_a_gpu_in_a_container_on_the_cpu(machine, present, reason):
+    machine(built=True, present=present)
+    with pytest.raises(ModelLoadError, match=f"device cuda is wanted, and {reason}"):
+        device.choose("cuda", "cpu")

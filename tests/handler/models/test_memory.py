@@ -91,14 +91,14 @@ def test_reading_two_files_at_once_takes_more_than_having_read_them():
 
 
 def test_the_refusal_says_how_much_and_what_to_do():
-    budget = make_budget(limit=60 * MB)
+    budget = make_budget(limit=90 * MB)
     with pytest.raises(OutOfMemoryError) as caught:
         budget.admit("m", "shared", "ubj", 30 * MB)
     needed = megabytes(budget.estimate("shared", "ubj", 30 * MB))
-    free = megabytes(60 * MB - budget.used)
+    free = megabytes(90 * MB - budget.used)
     assert caught.value.status_code == 507
     message = str(caught.value)
-    assert f"{free} of {megabytes(60 * MB)} are free" in message
+    assert f"{free} of {megabytes(90 * MB)} are free" in message
     assert message.endswith("unload another model first")
     # Needed are the model's bytes, and what reading the file takes for a while.
     said = float(message.partition("needs about ")[2].split()[0])
