@@ -9,10 +9,10 @@ DEV := .venv/.installed-dev
 DEMO := $(firstword $(wildcard $(DEV)) .venv/.installed-demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench image image-gpu base-image clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO) ## Train, serve and check ten models; KEEP=dir leaves everything in dir
 	@$(BIN)/python examples/house_prices/demo.py $(if $(KEEP),--keep "$(KEEP)")
@@ -33,6 +33,22 @@ format: $(DEV) ## Format the code and fix what can be fixed
 
 bench: $(DEV) ## Measure against stock multi-model-server; ARGS go to the benchmark
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# The classic builder does too; a base image of another name: make image BASE_IMAGE=...
+IMAGE := xgboost-mme
+BASE_IMAGE := debian:bookworm-slim
+BUILD = docker build --network host -f container/Dockerfile --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+	--build-arg REVISION=$$(git rev-parse HEAD) \
+	--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+image: ## Build the container image for CPUs
+	@$(BUILD) --target cpu -t $(IMAGE):cpu .
+
+image-gpu: ## Build the container image for GPUs
+	@$(BUILD) --target gpu -t $(IMAGE):gpu .
+
+base-image: ## Make the base image where no registry can be reached; as root
+	@container/base-image.sh $(BASE_IMAGE)
 
 clean: ## Remove what these commands made, the virtual environment too
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
