@@ -336,6 +336,52 @@ def test_a_host_is_ended_while_it_loads_a_good_model(make_server, make_model, la
     assert "SIGSEGV" in server.wait_log(component="workers.pool", models=1)["event"]
 
 
+def test_a_host_is_killed_while_it_loads(make_server, make_model, large_file):
+    """As the kernel does for want of memory: 507, and no process of its own that takes more."""
+    server = make_server(MME_HOSTS="1")
+    good, large = server.add(make_model()), make_model("none", files={"model.json": large_file})
+    answer: list[int] = []
+    thread = threading.Thread(target=lambda: answer.append(server.load(large.name, large.path)[0]))
+    (host,) = server.pids()["hosts"]
+    before = psutil.Process(host).memory_info().rss
+    thread.start()
+    until(lambda: psutil.Process(host).memory_info().rss > before + (4 << 20), what="the load")
+    os.kill(host, signal.SIGKILL)
+    thread.join(20)
+    assert answer == [507]
+    assert "killed" in server.wait_log(event="load failed")["reason"]
+    assert server.get(large.name).status_code == 404
+    until(lambda: _invoke(server.client, good.name) == 200, 3)
+    assert server.pids()["isolated"] == []
+    assert server.load(large.name, large.path)[0] == 200
+    assert server.pids()["isolated"] == []
+
+
+def test_a_process_of_its_own_after_a_crash_is_admitted_too(make_server, make_model, large_file):
+    """It takes more than a place in a host: where there is no room for that, 507."""
+    # Below 384 MiB, Java's heap is the same for every budget, and so is what the server itself takes.
+    server = make_server(MME_HOSTS="1", MME_MEMORY_BUDGET="383m")
+    large = make_model("none", files={"model.json": large_file})
+    used = server.metric("mme_memory_used_bytes")
+    server.add(large)
+    needed = server.metric("mme_memory_used_bytes") - used
+    server.stop()
+
+    limit = int(used + needed + 4e6)
+    assert limit < 384 << 20
+    server = make_server(MME_HOSTS="1", MME_MEMORY_BUDGET=str(limit))
+    answer: list[int] = []
+    thread = threading.Thread(target=lambda: answer.append(server.load(large.name, large.path)[0]))
+    (host,) = server.pids()["hosts"]
+    before = psutil.Process(host).memory_info().rss
+    thread.start()
+    until(lambda: psutil.Process(host).memory_info().rss > before + (4 << 20), what="the load")
+    os.kill(host, signal.SIGSEGV)
+    thread.join(20)
+    assert answer == [507]
+    assert server.pids()["isolated"] == []
+
+
 def test_a_host_does_not_come_back_from_a_load(make_server, make_model):
     """A host that stands still is replaced at the timeout, and the load succeeds without it."""
     server = make_server(MME_HOSTS="1", MME_MODEL_TIMEOUT="2")

@@ -7,6 +7,7 @@ it start `launcher.sh` where it would start a Python process for each model.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from importlib.resources import files
 from importlib.util import find_spec
@@ -23,6 +24,11 @@ SINGLE_MODEL = "model"
 """Name of the model where there is only one."""
 
 _SHELL = "/bin/sh"
+
+# Without its native library, netty has no Unix sockets, and MMS looks for workers on TCP ports.
+_EPOLL = f"libnetty_transport_native_epoll_{platform.machine().replace('aarch', 'aarch_')}.so"
+_JAVA_LIBRARIES = ("/usr/java/packages/lib", "/usr/lib64", "/lib64", "/lib", "/usr/lib")
+"""Where Java looks for libraries by default on Linux, besides LD_LIBRARY_PATH."""
 
 HTTP_THREADS = min(max(os.cpu_count() or 1, 2), 8)
 """Threads of MMS that speak HTTP; one that registers a model does nothing else meanwhile."""
@@ -58,7 +64,11 @@ def prepare(run: Path, settings: Settings, json_logs: bool, gate: str, gpus: int
     """Write into the run directory all that MMS and the launchers look for.
 
     `gate` is the address of `hold.Hold.gate`, `gpus` how many there are to serve on.
+
+    Raises:
+        FrontendError: MMS cannot load its native library.
     """
+    _require_native_library(run)
     for name in (LAUNCHES, ALIVE):
         os.mkfifo(run / name, 0o600)
     home = run / "home" / "mms"
@@ -68,6 +78,18 @@ def prepare(run: Path, settings: Settings, json_logs: bool, gate: str, gpus: int
     (home / "metrics" / "metric_collector.py").write_text("while read -r _; do :; done\n")
     (run / "mms.properties").write_text(_properties(run, settings, gate, gpus))
     (run / "log4j2.xml").write_text(_log_configuration(run, json_logs))
+
+
+def _require_native_library(run: Path) -> None:
+    """Refuse a run directory from which netty cannot load what it unpacks there."""
+    if not os.statvfs(run).f_flag & os.ST_NOEXEC:
+        return
+    places = [*os.environ.get("LD_LIBRARY_PATH", "").split(":"), *_JAVA_LIBRARIES]
+    if not any(Path(place, _EPOLL).is_file() for place in places if place):
+        raise FrontendError(
+            f"{run.parent} is mounted noexec, and multi-model-server loads a library that it "
+            "unpacks there: point TMPDIR at another directory"
+        )
 
 
 def command(run: Path, heap: int) -> list[str]:

@@ -32,6 +32,8 @@ _FACTORS: Final = {"ubj": 1.4, "json": 1.0}
 _TRANSIENT: Final = {"ubj": 2.0, "json": 8.0}
 _SMALLEST_TRANSIENT: Final = 16 << 20
 _SPARE: Final = 24 << 20  # the kernel's share of the server itself, a health check, a shell
+# Of what the group really uses, this is never given away: the files being read need their pages.
+_FLOOR: Final = 20 << 20
 _ENOUGH_SAMPLES: Final = 3
 NEAR: Final = 0.9  # of the room for models; above it, nothing is learnt
 
@@ -78,6 +80,10 @@ class Average:
         if self._samples < self._enough or not self._per:
             return self._default
         return min(max(self._amount / self._per, self._default / 3), self._default * 3)
+
+
+class MeasuredError(OutOfMemoryError):
+    """There would be room by the charges: what was freed may not be back with the system yet."""
 
 
 class Budget:
@@ -137,18 +143,15 @@ class Budget:
             stated: bytes that the model's own settings say it takes, in place of the estimate.
 
         Raises:
+            MeasuredError: there is no room, though there is by the charges; nothing is charged.
             OutOfMemoryError: there is no room; nothing is charged.
         """
         needed = copies * (self.estimate(home, format_, size) if stated is None else stated)
         loading = self._loading + _transient(format_, size)
         needed += self._more_transient(loading) - self._more_transient(self._loading)
-        used = max(self.used, self._measure())
-        if used + needed > self.limit:
-            raise OutOfMemoryError(
-                f"no room for this model: it needs about {megabytes(needed)}, and "
-                f"{megabytes(max(self.limit - used, 0))} of {megabytes(self.limit)} are free; "
-                "unload another model first"
-            )
+        self._refuse_above(self.used, needed, OutOfMemoryError)
+        if measured := self._measure():
+            self._refuse_above(measured + _FLOOR, needed, MeasuredError)
         charge = self._charges[key] = _Charge(home, format_, size, copies, stated)
         self._count(charge, copies)
         self._loading += charge.transient
@@ -197,6 +200,14 @@ class Budget:
         if charge.stated is not None:
             return charge.copies * charge.stated
         return charge.copies * self.estimate(charge.home, charge.format, charge.size)
+
+    def _refuse_above(self, used: int, needed: int, kind: type[OutOfMemoryError]) -> None:
+        if used + needed > self.limit:
+            raise kind(
+                f"no room for this model: it needs about {megabytes(needed)}, and "
+                f"{megabytes(max(self.limit - used, 0))} of {megabytes(self.limit)} are free; "
+                "unload another model first"
+            )
 
     def _count(self, charge: _Charge, copies: int) -> None:
         if charge.stated is None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -27,7 +28,7 @@ from mme_handler.logs import get_logger
 from mme_handler.metrics import ServerMetrics
 from mme_handler.mms.rendezvous import Launch
 from mme_handler.models.archive import Archive, fingerprint
-from mme_handler.models.memory import Budget
+from mme_handler.models.memory import Budget, MeasuredError
 from mme_handler.models.memory import Home as Kind
 from mme_handler.options import Options
 from mme_handler.settings import Settings
@@ -35,11 +36,11 @@ from mme_handler.workers.admission import Admission
 from mme_handler.workers.channel import Channel, Message
 from mme_handler.workers.gpus import Placement
 from mme_handler.workers.homes import HomeEndedError, HomeProcess, Loaded, Zygote, describe_exit
+from mme_handler.workers.reports import Reports
 
 log = get_logger(__name__)
 
 _MOST_CULPRITS: Final = 1000
-_REPORT_WITHIN: Final = 1.0  # seconds for the homes to say what they have counted
 _HOST_WITHIN: Final = 30.0  # seconds for a host to come back
 
 
@@ -86,8 +87,7 @@ class Pool:
         self._keys = itertools.count(1)
         self._host_ready = asyncio.Event()
         self._culprits: dict[str, None] = {}  # digests, oldest first
-        self._reports: dict[int, tuple[set[HomeProcess], asyncio.Future[None]]] = {}
-        self._activity: dict[HomeProcess, tuple[int, int]] = {}
+        self.reports = Reports(lambda: self._hosts | self._isolated)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self.on_disconnect: Callable[[Launch], None] = lambda _: None
@@ -170,7 +170,7 @@ class Pool:
         try:
             archive = self._options.inspect(launch.path)
             kind = self._kind(archive)
-            self._admit(launch, kind, archive, gpu)
+            await self._admit(launch, kind, archive, gpu)
             return archive, kind, await self._load(launch, connection, kind, archive, gpu)
         except (MmeError, asyncio.CancelledError):
             raise
@@ -187,42 +187,6 @@ class Pool:
         if launch.loaded:
             log.info("unloaded", model=launch.name)
 
-    async def report(self) -> None:
-        """Fetch what the homes have counted."""
-        loop = asyncio.get_running_loop()
-        tag, homes = next(self._keys), {*self._hosts, *self._isolated}
-        if not homes:
-            return
-        future: asyncio.Future[None] = loop.create_future()
-        self._reports[tag] = (homes, future)
-        for home in tuple(homes):
-            home.send({"do": "report", "tag": tag})
-        try:
-            await asyncio.wait_for(future, _REPORT_WITHIN)
-        except TimeoutError:
-            pass  # a home that is at work counts next time
-        finally:
-            del self._reports[tag]
-
-    async def drain(self, quiet: float, limit: float) -> None:
-        """Wait until no home has been at work for `quiet` seconds, at most `limit` seconds."""
-        end = time.monotonic() + limit
-        since, before = time.monotonic(), None
-        while time.monotonic() < min(end, since + quiet):
-            self._activity.clear()
-            # A home that does not report is at work.
-            working = self.hosts + self.isolated
-            try:
-                await asyncio.wait_for(self.report(), quiet / 4)
-            except TimeoutError:
-                since = time.monotonic()
-                continue
-            now = sum(answered for _, answered in self._activity.values())
-            busy = sum(busy for busy, _ in self._activity.values())
-            if busy or now != before or len(self._activity) < working:
-                since, before = time.monotonic(), now
-            await asyncio.sleep(quiet / 10)
-
     def _kind(self, archive: Archive) -> Kind:
         if archive.needs_own_process or self._settings.isolation == "process":
             return "isolated"
@@ -230,11 +194,13 @@ class Pool:
             return "isolated"
         return "shared"
 
-    def _admit(self, launch: Launch, kind: Kind, archive: Archive, gpu: int | None) -> None:
+    async def _admit(self, launch: Launch, kind: Kind, archive: Archive, gpu: int | None) -> None:
         try:
             self._admission.admit(launch, kind, archive, gpu)
-        except OutOfMemoryError:
+        except OutOfMemoryError as error:
             self.sweep()
+            if isinstance(error, MeasuredError):
+                await self.reports.trim()
             self._admission.admit(launch, kind, archive, gpu)
 
     async def _load(
@@ -255,8 +221,16 @@ class Pool:
                 host.kill()
             except HomeEndedError:
                 why = "ended while it was loading this model"
+                if await self._zygote.exit_status(host.pid or 0) == -signal.SIGKILL:
+                    # No file does that: it is how the kernel ends a process for want of memory.
+                    raise OutOfMemoryError(
+                        "the host that was loading this model was killed, most likely for want of "
+                        "memory; unload another model first"
+                    ) from None
             log.warning(f"a host {why}: the model gets a process of its own", model=launch.name)
             self._suspect(archive)
+            self._admission.release(launch)
+            await self._admit(launch, "isolated", archive, gpu)
         home = await self._fork("isolated", gpu)
         try:
             loaded = await self._load_into(home, launch, connection)
@@ -317,9 +291,8 @@ class Pool:
         match message["event"]:
             case "counts":
                 self._metrics.add(message["model"], message["invocations"])
-            case "report":
-                self._activity[home] = (message["busy"], message["answered"])
-                self._reported(home, message["tag"])
+            case "report" | "trimmed":
+                self.reports.answered(home, message)
             case "closed" | "again" as event:
                 if message["invocations"]:
                     self._metrics.add(message["model"], message["invocations"])
@@ -345,17 +318,10 @@ class Pool:
                 log.error("reload failed", model=launch.name, reason=str(error))
                 self.on_disconnect(launch)
 
-    def _reported(self, home: HomeProcess, tag: int | None = None) -> None:
-        for number, (homes, future) in self._reports.items():
-            if tag in (None, number):
-                homes.discard(home)
-                if not homes and not future.done():
-                    future.set_result(None)
-
     def _on_home_ended(self, home: HomeProcess) -> None:
         self._hosts.discard(home)
         self._isolated.discard(home)
-        self._reported(home)
+        self.reports.ended(home)
         lost = [key for key, served in self._served.items() if served.home is home]
         launches = [self._served.pop(key).launch for key in lost]
         for launch in launches:

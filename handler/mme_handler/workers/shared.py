@@ -96,6 +96,8 @@ class Host:
                 self._threads.submit(self._load, message, socket.socket(fileno=descriptors[0]))
             case "report":
                 self._report(message["tag"])
+            case "trim":
+                self._threads.submit(self._trim, message["tag"])
 
     def _load(self, message: Message, sock: socket.socket) -> None:
         key = message["key"]
@@ -213,6 +215,10 @@ class Host:
         self._server.send(
             {"event": "report", "tag": tag, "busy": self._busy, "answered": self._answered}
         )
+
+    def _trim(self, tag: int) -> None:
+        trim_memory()
+        self._server.send({"event": "trimmed", "tag": tag})
 
     def _send_counts(self) -> None:
         for connection in list(self._connections.values()):

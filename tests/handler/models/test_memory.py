@@ -13,6 +13,7 @@ from mme_handler.errors import OutOfMemoryError
 from mme_handler.models.memory import (
     Budget,
     Cgroup,
+    MeasuredError,
     machine_memory,
     megabytes,
     shared_size,
@@ -117,10 +118,27 @@ def test_what_is_measured_counts_when_it_is_more():
     budget = Budget(100 * MB, 10 * MB, lambda: measured)
     budget.admit("first", "shared", "ubj", 0)
     measured = 100 * MB
-    with pytest.raises(OutOfMemoryError):
+    with pytest.raises(MeasuredError):
         budget.admit("second", "shared", "ubj", 0)
     measured = 0
     budget.admit("second", "shared", "ubj", 0)
+
+
+def test_of_what_is_measured_some_is_never_given_away():
+    """The pages of the files that are being read: without them the kernel ends a process."""
+    budget = make_budget(limit=1000 * MB, measured=985 * MB)
+    with pytest.raises(MeasuredError, match=r"0\.0 MB of 1,000\.0 MB are free"):
+        budget.admit("m", "shared", "ubj", 0)
+    assert "m" not in budget
+    make_budget(limit=1000 * MB, measured=970 * MB).admit("m", "shared", "ubj", 0)
+
+
+def test_what_is_charged_is_said_before_what_is_measured():
+    """Only what is measured may become less without an unload."""
+    budget = make_budget(limit=10 * MB, measured=100 * MB)
+    with pytest.raises(OutOfMemoryError) as caught:
+        budget.admit("m", "shared", "ubj", 0)
+    assert not isinstance(caught.value, MeasuredError)
 
 
 def test_set_base():
