@@ -9,16 +9,19 @@ DEV := .venv/.installed-dev
 DEMO := $(firstword $(wildcard $(DEV)) .venv/.installed-demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench image image-gpu base-image clean
+.PHONY: help demo test test-container lint format bench image image-gpu base-image clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO) ## Train, serve and check ten models; KEEP=dir leaves everything in dir
 	@$(BIN)/python examples/house_prices/demo.py $(if $(KEEP),--keep "$(KEEP)")
 
 test: $(DEV) ## Run the tests that need no Docker; ARGS go to pytest
 	@$(BIN)/pytest -m "not container" $(ARGS)
+
+test-container: $(DEV) ## Run the tests of the built images; needs a Docker engine
+	@$(BIN)/pytest -m container $(ARGS)
 
 lint: $(DEV) ## Check style, types and the import rule
 	@$(BIN)/ruff check
