@@ -9,7 +9,7 @@ DEV := .venv/.installed-dev
 DEMO := $(firstword $(wildcard $(DEV)) .venv/.installed-demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-container lint format bench image image-gpu base-image clean
+.PHONY: help demo test test-container lint format bench image image-gpu base-image push clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ bench: $(DEV) ## Measure against stock multi-model-server; ARGS go to the benchm
 IMAGE := xgboost-mme
 BASE_IMAGE := debian:bookworm-slim
 BUILD = docker build --network host -f container/Dockerfile --build-arg BASE_IMAGE=$(BASE_IMAGE) \
-	--build-arg REVISION=$$(git rev-parse HEAD) \
+	--build-arg REVISION=$$(git rev-parse HEAD)$$(test -z "$$(git status --porcelain)" || echo -dirty) \
 	--build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 image: ## Build the container image for CPUs
@@ -52,6 +52,9 @@ image-gpu: ## Build the container image for GPUs
 
 base-image: ## Make the base image where no registry can be reached; as root
 	@container/base-image.sh $(BASE_IMAGE)
+
+push: $(DEV) ## Push the images to Amazon ECR; ARGS go to mme push
+	@$(BIN)/mme push $(ARGS)
 
 clean: ## Remove what these commands made, the virtual environment too
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
