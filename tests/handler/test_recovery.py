@@ -359,7 +359,7 @@ def test_a_host_is_killed_while_it_loads(make_server, make_model, large_file):
 
 def test_a_process_of_its_own_after_a_crash_is_admitted_too(make_server, make_model, large_file):
     """It takes more than a place in a host: where there is no room for that, 507."""
-    # Below 384 MiB, Java's heap is the same for every budget, and so is what the server itself takes.
+    # Below 384 MiB, Java has the same heap whatever the budget, and the server takes the same.
     server = make_server(MME_HOSTS="1", MME_MEMORY_BUDGET="383m")
     large = make_model("none", files={"model.json": large_file})
     used = server.metric("mme_memory_used_bytes")
