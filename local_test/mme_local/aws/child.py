@@ -44,10 +44,11 @@ class Application:
     def warm(self) -> None:
         """Import the services that are always used, before the first client waits for it."""
         for service in _WARM:
-            self._moto.app_instances[service] = create_backend_app(service)  # type: ignore[arg-type]
+            self._moto.app_instances[service] = create_backend_app(service)
         gc.freeze()  # what lives for ever is not looked at again
 
     def __call__(self, environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+        """Answer a request, as WSGI has it."""
         if _service(environ) in _OURS:
             return _refuse(respond)
         answer: Iterable[bytes] = self._moto(environ, respond)

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from moto.s3 import models
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML
 from moto.s3.utils import compute_checksum
+from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 from moto.utilities.utils import md5_hash
 
 PIECE: Final = 1 << 20
@@ -116,7 +117,7 @@ class StoredUpload(models.FakeMultipart):
             part = self.parts.get(number)
             if part is None or part.etag.strip('"') != tag.strip('"'):
                 raise InvalidPart()
-            if named and named[-1].contentsize < models.S3_UPLOAD_PART_MIN_SIZE:
+            if named and named[-1].contentsize < S3_UPLOAD_PART_MIN_SIZE:
                 raise EntityTooSmall()
             named.append(part)
         if not named:

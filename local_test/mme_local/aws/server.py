@@ -44,20 +44,9 @@ class AwsServer:
         Raises:
             LocalError: it does not start, as when its port is taken.
         """
-        objects = self._run / "objects"
-        objects.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "mme_local.aws.child", str(self._port), str(os.getpid())),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=_environment(objects),
-                start_new_session=True,  # a terminal's Ctrl-C is for the parent, which stops it
-            )
-        assert self._process.stdout
+        self._process = process = await self._spawn()
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), START_SECONDS)
+            line = await asyncio.wait_for(_first_line(process), START_SECONDS)
         except TimeoutError:
             line = b""
         if not line.strip().isdigit():
@@ -65,10 +54,11 @@ class AwsServer:
             raise LocalError(f"the services of AWS did not start: {self._last_line()}")
         self.endpoint = f"http://{ADDRESS}:{int(line)}"
 
-    async def wait(self) -> int:
-        """Wait for its end, which is not expected before `stop`; return its exit status."""
-        assert self._process
-        return await self._process.wait()
+    async def ended(self) -> str:
+        """Wait for its end, which nobody wants before `stop`; return what it said last."""
+        if self._process:
+            await self._process.wait()
+        return self._last_line()
 
     async def stop(self) -> None:
         """End it, if it runs."""
@@ -81,9 +71,26 @@ class AwsServer:
                 await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
                 return
 
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        objects = self._run / "objects"
+        objects.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "mme_local.aws.child", str(self._port), str(os.getpid())),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=_environment(objects),
+                start_new_session=True,  # a terminal's Ctrl-C is for the parent, which stops it
+            )
+
     def _last_line(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return f"{lines[-1] if lines else 'it said nothing'} ({self.log})"
+
+
+async def _first_line(process: asyncio.subprocess.Process) -> bytes:
+    return await process.stdout.readline() if process.stdout else b""
 
 
 def _environment(objects: Path) -> dict[str, str]:
