@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from mme_cli import archives, train
+from mme_cli import archives, local, train
 from mme_cli.failure import fail
 from mme_cli.houses import houses
 from mme_cli.report import report
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(train.app, name="train")
+app.add_typer(local.app, name="local")
 train.app.command()(many)
 for command in (archives.pack, archives.inspect, archives.verify, houses, report):
     app.command()(command)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
+
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ValidationError
 
@@ -25,7 +26,7 @@ from mme_local.errors import LocalError
 INTERVAL: Final = 5.0
 """Seconds between looks at what has changed."""
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Index(BaseModel):
@@ -98,7 +99,7 @@ class State:
             try:
                 await asyncio.to_thread(self.save)
             except (OSError, BotoCoreError, ClientError) as error:
-                _log.error("the state is not saved", error=str(error))
+                _log.error("the state is not saved: %s", error)
 
     def close(self) -> None:
         """Let others use the directory."""
