@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,6 +12,21 @@ EndpointStatus = Literal[
     "Creating", "InService", "Updating", "SystemUpdating", "RollingBack", "Deleting", "Failed"
 ]
 JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
+
+
+def _nobody() -> None:
+    """Is told of a change that nobody wants to know of."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A model or an endpoint configuration: a request that is kept."""
+
+    name: str
+    arn: str
+    request: Mapping[str, Any]
+    """Of its creation, checked."""
+    created: float = field(default_factory=time.time)
 
 
 @dataclass
@@ -36,6 +51,16 @@ class TrainingJob:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     """FinalMetricDataList."""
     ended_event: asyncio.Event = field(default_factory=asyncio.Event)
+    modified: float = field(default_factory=time.time)
+    changed: Callable[[], None] = field(default=_nobody, repr=False, compare=False)
+    """Called after `update`; the control plane keeps the record by it."""
+
+    def update(self, **fields: Any) -> None:
+        """Set fields, as ``update(status="Failed", failure_reason=...)``, and the time of that."""
+        for name, value in fields.items():
+            setattr(self, name, value)
+        self.modified = time.time()
+        self.changed()
 
 
 @dataclass(frozen=True)
@@ -90,11 +115,14 @@ class EndpointRecord:
     status: EndpointStatus = "Creating"
     failure_reason: str | None = None
     variants: dict[str, VariantState] = field(default_factory=dict)
+    changed: Callable[[], None] = field(default=_nobody, repr=False, compare=False)
+    """Called after `move`; the control plane keeps the record by it."""
 
     def move(self, status: EndpointStatus, failure_reason: str | None = None) -> None:
         """Set the status, and the time at which that was."""
         self.status, self.failure_reason = status, failure_reason
         self.modified = time.time()
+        self.changed()
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""SageMaker's API as botocore describes it: requests checked by it, answers shaped by it."""
+"""AWS's protocols, as botocore's own service models describe them: requests in, answers out."""
