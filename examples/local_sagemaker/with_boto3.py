@@ -74,7 +74,11 @@ def publish(job: str, archive: str) -> None:
 
 def predict(archive: str) -> str:
     answer = runtime.invoke_endpoint(
-        EndpointName=name, TargetModel=archive, ContentType="text/csv", Accept="text/csv", Body=HOUSE
+        EndpointName=name,
+        TargetModel=archive,
+        ContentType="text/csv",
+        Accept="text/csv",
+        Body=HOUSE,
     )
     return answer["Body"].read().decode().strip()
 

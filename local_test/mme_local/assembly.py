@@ -16,9 +16,9 @@ from mme_local.aws.clients import Clients
 from mme_local.aws.seeds import seed
 from mme_local.aws.server import AwsServer
 from mme_local.aws.state import State
+from mme_local.containers import instance_types
 from mme_local.containers.choose import choose
 from mme_local.containers.hosts import JobRuntime
-from mme_local.containers.instance_types import instance_type
 from mme_local.control.plane import ControlPlane
 from mme_local.events import Events
 from mme_local.jobs.runner import JobRunner
@@ -50,8 +50,12 @@ class Parts:
 
 
 @asynccontextmanager
-async def assembled(settings: LocalSettings) -> AsyncIterator[Parts]:
+async def assembled(settings: LocalSettings, stopping: asyncio.Event) -> AsyncIterator[Parts]:
     """Start all parts; end them, and save what is to be kept, when the block ends.
+
+    Args:
+        settings: of all parts.
+        stopping: set when the HTTP server is to end: answers without an end wait for it.
 
     Raises:
         LocalError: a part cannot be started, and why.
@@ -81,7 +85,7 @@ async def assembled(settings: LocalSettings) -> AsyncIterator[Parts]:
                 clients=clients,
                 region=settings.region,
                 run=settings.run,
-                instance_type=instance_type,
+                instance_type=instance_types.find,
                 metrics=metrics,
                 logs=logs,
                 events=events,
@@ -102,7 +106,11 @@ async def assembled(settings: LocalSettings) -> AsyncIterator[Parts]:
                 "version": version(),
             }
 
-        app = _app(plane, Invoker(endpoints), state, events, clients)
+        async def answer() -> dict[str, Any]:
+            return state()
+
+        page = page_routes(state, events, LogTail(clients), stopping)
+        app = make_app(plane, Invoker(endpoints), answer, events, routes=page)
         yield Parts(aws, runtime, plane, app)
 
 
@@ -121,20 +129,6 @@ async def _restore(settings: LocalSettings, clients: Clients, stack: AsyncExitSt
         await asyncio.to_thread(state.save)
 
     stack.push_async_callback(stop)
-
-
-def _app(
-    plane: ControlPlane,
-    invoker: Invoker,
-    state: Callable[[], dict[str, Any]],
-    events: Events,
-    clients: Clients,
-) -> Starlette:
-    async def answer() -> dict[str, Any]:
-        return state()
-
-    routes = page_routes(state, events, LogTail(clients))
-    return make_app(plane, invoker, answer, events, routes=routes)
 
 
 def _job_logs(logs: LogStreams) -> Callable[[str, str], JobLog]:

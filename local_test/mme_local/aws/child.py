@@ -91,6 +91,7 @@ def _refuse(respond: Respond) -> Iterable[bytes]:
 
 class _Handler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"  # connections are kept
+    disable_nagle_algorithm = True  # a small answer is sent at once
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log failures only: a line for each request would be most of what is written."""

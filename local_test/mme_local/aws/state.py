@@ -14,7 +14,6 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ValidationError
 
