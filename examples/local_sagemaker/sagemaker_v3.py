@@ -39,6 +39,7 @@ print(f"bucket {bucket}, image {image}")
 
 
 def channel(city: str, which: str) -> Channel:
+    """A channel of CSV files."""
     source = S3DataSource(
         s3_data_type="S3Prefix", s3_uri=f"s3://{bucket}/{name}/data/{city}/{which}/"
     )

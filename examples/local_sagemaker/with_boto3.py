@@ -26,6 +26,7 @@ name = f"houses-{int(time.time())}"
 
 
 def channel(city: str, which: str) -> dict[str, Any]:
+    """A channel of CSV files."""
     return {
         "ChannelName": which,
         "ContentType": "text/csv",
@@ -39,11 +40,11 @@ def channel(city: str, which: str) -> dict[str, Any]:
     }
 
 
-def start_training(city: str, directory: Path) -> str:
+def start_training(city: str, directory: Path, version: str = "") -> str:
     """Upload a city's houses and start a training job; return its name."""
     for file in houses.write(city, directory).rglob("*.csv"):
         s3.upload_file(str(file), bucket, f"{name}/data/{file.relative_to(directory)}")
-    job = f"{city.replace('_', '-')}-{name}"
+    job = f"{city.replace('_', '-')}-{name}{version}"
     sagemaker.create_training_job(
         TrainingJobName=job,
         AlgorithmSpecification={"TrainingImage": IMAGE, "TrainingInputMode": "File"},
@@ -73,6 +74,7 @@ def publish(job: str, archive: str) -> None:
 
 
 def predict(archive: str) -> str:
+    """The price of `HOUSE` by one of the models."""
     answer = runtime.invoke_endpoint(
         EndpointName=name,
         TargetModel=archive,
@@ -113,12 +115,8 @@ for city in CITIES:
     print(f"{city}: {predict(f'{city}.tar.gz')}")
 
 # A new version of a model is a new object: the one that is loaded is not looked at again.
-latest = s3.list_objects_v2(Bucket=bucket, Prefix=f"{name}/models/Chicago_IL.tar.gz")["Contents"][0]
-s3.copy_object(
-    Bucket=bucket,
-    Key=f"{name}/models/Chicago_IL_v2.tar.gz",
-    CopySource={"Bucket": bucket, "Key": latest["Key"]},
-)
+with tempfile.TemporaryDirectory() as scratch:
+    publish(start_training("Chicago_IL", Path(scratch), version="-v2"), "Chicago_IL_v2.tar.gz")
 print(f"Chicago_IL_v2: {predict('Chicago_IL_v2.tar.gz')}")
 try:
     predict("Nowhere.tar.gz")

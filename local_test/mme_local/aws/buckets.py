@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,7 +108,7 @@ class Buckets:
                 return None
             raise
         file = uuid.uuid4().hex
-        with (self._directory / file).open("wb") as target, answer["Body"] as body:
+        with (self._directory / file).open("wb") as target, closing(answer["Body"]) as body:
             for piece in body.iter_chunks(_PIECE):
                 target.write(piece)
         return SavedObject(

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
 from mme_local.aws.buckets import Buckets, SavedBucket, SavedObject
@@ -76,8 +76,9 @@ class State:
             objects = self._buckets.restore(saved.buckets, saved.objects)
             self._identities.restore(saved.identities)
         except (ValidationError, OSError, KeyError, ClientError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise LocalError(
-                f"the state in {self._directory} cannot be read: {error}. Give another directory, "
+                f"the state in {self._directory} cannot be read: {reason}. Give another directory, "
                 "or take this one away to start empty"
             ) from error
         self._saved = saved.model_copy(update={"objects": objects})
@@ -97,8 +98,8 @@ class State:
             await asyncio.sleep(INTERVAL)
             try:
                 await asyncio.to_thread(self.save)
-            except (OSError, BotoCoreError, ClientError) as error:
-                _log.error("the state is not saved: %s", error)
+            except Exception:  # the next time may do better
+                _log.exception("the state is not saved")
 
     def close(self) -> None:
         """Let others use the directory."""

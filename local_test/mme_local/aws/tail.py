@@ -27,13 +27,16 @@ def tail(logs: Any, name: str, follow: bool) -> Iterator[tuple[str, str]]:
         LocalError: there is none of that name that has written something.
     """
     query = _query(logs, name)
+    prefix = query.get("logStreamNamePrefix", "")
     seen: set[str] = set()
     while True:
         for page in logs.get_paginator("filter_log_events").paginate(**query):
             for event in page["events"]:
-                if event["eventId"] not in seen:
+                stream = event["logStreamName"]
+                # moto answers with all streams, whatever the prefix.
+                if event["eventId"] not in seen and stream.startswith(prefix):
                     seen.add(event["eventId"])
-                    yield event["logStreamName"], event["message"]
+                    yield stream, event["message"]
         if not follow:
             return
         time.sleep(_PERIOD)
