@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-import psutil
 import uvicorn
 from starlette.applications import Starlette
 
@@ -126,16 +125,16 @@ def stop(directory: Path) -> Address:
         LocalError: none runs, or it does not end.
     """
     address = find(directory)
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(address.pid)
-        process.terminate()
+    with suppress(ProcessLookupError):
+        os.kill(address.pid, signal.SIGTERM)
+    end = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < end:
         try:
-            process.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired:
-            raise LocalError(
-                f"process {address.pid} has not ended within {STOP_SECONDS:.0f} s"
-            ) from None
-    return address
+            find(directory)
+        except LocalError:
+            return address
+        time.sleep(_POLL)
+    raise LocalError(f"process {address.pid} has not ended within {STOP_SECONDS:.0f} s")
 
 
 class _Server(uvicorn.Server):
