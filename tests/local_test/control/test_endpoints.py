@@ -222,7 +222,8 @@ def test_variants_are_scaled(api: LocalApi, sagemaker: Any) -> None:
     [
         (
             [{"VariantName": "Other"}],
-            'The variant name(s) "Other" is/are not present within endpoint configuration "houses".',
+            'The variant name(s) "Other" is/are not present within endpoint configuration '
+            '"houses".',
         ),
         (
             [{"VariantName": "AllTraffic"}, {"VariantName": "AllTraffic"}],

@@ -123,13 +123,13 @@ def test_names_are_unique(sagemaker: Any) -> None:
         ({"Image": None}, "A container without Image"),
         (
             {"Mode": "Many"},
-            "1 validation error detected: Value 'Many' at 'primaryContainer.mode' failed to satisfy "
-            "constraint: Member must satisfy enum value set: [SingleModel, MultiModel]",
+            "1 validation error detected: Value 'Many' at 'primaryContainer.mode' failed to "
+            "satisfy constraint: Member must satisfy enum value set: [SingleModel, MultiModel]",
         ),
         (
             {"Environment": {f"K{i}": "v" for i in range(101)}},
-            "1 validation error detected: Value at 'primaryContainer.environment' failed to satisfy "
-            "constraint: Member must have length less than or equal to 100",
+            "1 validation error detected: Value at 'primaryContainer.environment' failed to "
+            "satisfy constraint: Member must have length less than or equal to 100",
         ),
     ],
 )

@@ -127,9 +127,9 @@ def test_a_file_that_is_not_ours_is_named(
     path = state / "sagemaker" / "models" / "houses.json"
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    with pytest.raises(LocalError, match=r"models/houses\.json cannot be read"):
-        with server.serving(moto, state):
-            pass
+    unreadable = pytest.raises(LocalError, match=r"models/houses\.json cannot be read")
+    with unreadable, server.serving(moto, state):
+        pass
 
 
 def test_without_a_directory_nothing_is_written(
