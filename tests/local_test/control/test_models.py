@@ -77,6 +77,11 @@ def test_names_are_unique(sagemaker: Any) -> None:
         ({"Image": "nowhere:1"}, "Requested image nowhere:1 not found."),
         ({"ModelDataUrl": "s3://houses/models"}, "must be an S3 prefix that ends in '/'"),
         ({"ModelDataUrl": None}, "none is given"),
+        ({"ModelDataUrl": "https://s3.amazonaws.com/houses/"}, "must be s3://bucket/key"),
+        (
+            {"Mode": "SingleModel", "ModelDataUrl": "https://houses.s3.amazonaws.com/a.tar.gz"},
+            "must be s3://bucket/key",
+        ),
         ({"Mode": "SingleModel"}, "must point to a single gzip compressed tar archive"),
         (
             {"Mode": "SingleModel", "ModelDataUrl": "s3://houses/no.tar.gz"},
