@@ -9,7 +9,7 @@ from mme_local.containers.spec import Runtime
 from mme_local.control import arns
 from mme_local.control.images import check_image
 from mme_local.control.listing import Listing
-from mme_local.control.objects import Objects
+from mme_local.control.objects import Objects, bucket_and_key
 from mme_local.control.records import Resource
 from mme_local.control.roles import Roles
 from mme_local.control.store import Table
@@ -154,6 +154,7 @@ def _check_multi_model(definition: Mapping[str, Any]) -> None:
             "ModelDataUrl of a container in MultiModel mode must be an S3 prefix that ends in "
             f"'/', below which TargetModel is looked for: {url or 'none is given'}"
         )
+    bucket_and_key(url)
 
 
 def _check_single_model(definition: Mapping[str, Any]) -> None:

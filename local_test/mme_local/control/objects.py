@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -19,12 +18,12 @@ class Objects:
 
     async def check_archive(self, uri: str) -> None:
         """Raise what CreateModel raises for an archive that is not there."""
-        if not await asyncio.to_thread(self._is_object, *_bucket_and_key(uri)):
+        if not await asyncio.to_thread(self._is_object, *bucket_and_key(uri)):
             raise validation_error(f"Could not find model data at {uri}.")
 
     async def check_prefix(self, uri: str, role: str) -> None:
         """Raise what CreateTrainingJob raises for a channel that has no objects."""
-        bucket, prefix = _bucket_and_key(uri)
+        bucket, prefix = bucket_and_key(uri)
         if not await asyncio.to_thread(self._has_objects, bucket, prefix):
             raise validation_error(
                 f'No S3 objects found under S3 URL "{uri}" given in input data source. Please '
@@ -56,11 +55,14 @@ def _unless_missing(error: ClientError) -> bool:
     raise error
 
 
-def _bucket_and_key(uri: str) -> tuple[str, str]:
-    """Of ``s3://bucket/key``, or of the address ``https://s3.region.amazonaws.com/bucket/key``."""
-    parts = urlsplit(uri)
-    path = parts.path.lstrip("/")
-    if parts.scheme == "s3":
-        return parts.netloc, path
-    bucket, _, key = path.partition("/")
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """The parts of ``s3://bucket/key``.
+
+    Raises:
+        ApiError: it is another address; AWS also takes that of an object over HTTPS.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if (scheme, separator) != ("s3", "://"):
+        raise validation_error(f"{uri} must be s3://bucket/key: S3 has no other address here.")
+    bucket, _, key = rest.partition("/")
     return bucket, key

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from botocore.exceptions import UnknownOperationError
+from botocore.model import OperationNotFoundError
 
 from mme_local.errors import ApiError
 from mme_local.service.model import SAGEMAKER, error_shape, operation
@@ -34,7 +34,7 @@ def operation_name(target: str, built: Collection[str]) -> str:
     available = ", ".join(sorted(built))
     try:
         operation(SAGEMAKER, name if target.startswith(_PREFIX) else "")
-    except UnknownOperationError:
+    except OperationNotFoundError:
         raise ApiError(
             "UnknownOperationException",
             f"SageMaker has no operation {target!r}; the local SageMaker has {available}. "

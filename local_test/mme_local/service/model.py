@@ -34,7 +34,7 @@ def operation(service_name: str, name: str) -> Any:
     """An operation's model, with its `input_shape` and `output_shape`.
 
     Raises:
-        botocore.exceptions.UnknownOperationError: AWS's service has no such operation.
+        botocore.model.OperationNotFoundError: AWS's service has no such operation.
     """
     return service(service_name).operation_model(name)
 

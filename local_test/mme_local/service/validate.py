@@ -63,6 +63,9 @@ class _Check:
         self.found: list[str] = []
 
     def visit(self, shape: Any, value: Any, path: str) -> Any:
+        if value is None:
+            self._note(" null", path, "Member must not be null")
+            return None
         if shape.type_name == "structure":
             return self._structure(shape, value, path)
         if shape.type_name == "list":
@@ -84,7 +87,7 @@ class _Check:
             if value.get(name) is not None:
                 result[name] = self.visit(member, value[name], inner)
             elif name in shape.required_members:
-                self._note(" null", inner, "Member must not be null")
+                self.visit(member, None, inner)
         return result
 
     def _list(self, shape: Any, value: Any, path: str) -> list[Any]:
@@ -108,10 +111,12 @@ class _Check:
                 self._note_entry(key, item, path, "keys", shape.key)
             if shape.value.type_name in ("structure", "list", "map"):
                 result[key] = self.visit(shape.value, item, f"{path}.{key}")
-                continue
-            result[key] = _scalar(shape.value.type_name, item)
-            if any(_unmet(shape.value, result[key])):
-                self._note_entry(key, item, path, "value", shape.value)
+            elif item is None:
+                self._note_entry(key, "null", path, "value", shape.value)
+            else:
+                result[key] = _scalar(shape.value.type_name, item)
+                if any(_unmet(shape.value, result[key])):
+                    self._note_entry(key, item, path, "value", shape.value)
         return result
 
     def _note(self, shown: str, path: str, constraint: str) -> None:
