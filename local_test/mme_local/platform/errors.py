@@ -84,7 +84,8 @@ def no_instance(endpoint: str, variant: str) -> ApiError:
     """No instance was healthy for as long as a request may wait (503)."""
     return ApiError(
         "ServiceUnavailable",
-        f"No instance of production variant {variant} of endpoint {endpoint} is healthy. Try again.",
+        f"No instance of production variant {variant} of endpoint {endpoint} is healthy. "
+        "Try again.",
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
 

@@ -6,7 +6,6 @@ import os
 import resource
 import tarfile
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,7 +128,7 @@ class Zeros(io.RawIOBase):
 
 
 @pytest.fixture(scope="module")
-def ten_gigabytes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def ten_gigabytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tar.gz that claims 10 GB of zeros, and has enough of them to matter."""
     path = tmp_path_factory.mktemp("zeros") / "zeros.tar.gz"
     info = tarfile.TarInfo("model.json")
@@ -138,7 +137,7 @@ def ten_gigabytes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         file.write(info.tobuf(tarfile.GNU_FORMAT))
         for _ in range(64):
             file.write(bytes(1 << 20))
-    yield path
+    return path
 
 
 def test_ten_gigabytes_of_zeros_are_refused_unwritten(tmp_path: Path, ten_gigabytes: Path) -> None:
