@@ -143,26 +143,27 @@ class EndpointManager:
 
     async def _create(self, hosted: Endpoint) -> None:
         record = hosted.record
-        record.variants = {}
+        # An endpoint that comes back after a restart has the instances that it was scaled to.
+        states = {**_states(record.config), **record.variants}
+        record.variants = states
         try:
-            hosted.variants = await self._start(hosted, record.config)
+            hosted.variants = await self._start(hosted, record.config, states)
         except InstanceError as error:
             record.move("Failed", str(error))
             return
-        record.variants = {name: variant.state for name, variant in hosted.variants.items()}
         record.move("InService")
 
     async def _update(self, hosted: Endpoint, config: ResolvedConfig) -> None:
         record = hosted.record
         record.move("Updating")
+        states = _states(config)
         try:
-            started = await self._start(hosted, config)
+            started = await self._start(hosted, config, states)
         except InstanceError as error:
             record.move("InService", str(error))
             return
         hosted.retired, hosted.variants = hosted.variants, started
-        record.variants = {name: variant.state for name, variant in started.items()}
-        record.config = config
+        record.variants, record.config = states, config
         await self._close(hosted.retired.values())
         hosted.retired = {}
         record.move("InService")
@@ -182,16 +183,18 @@ class EndpointManager:
             return
         record.move("InService")
 
-    async def _start(self, hosted: Endpoint, config: ResolvedConfig) -> dict[str, Variant]:
+    async def _start(
+        self, hosted: Endpoint, config: ResolvedConfig, states: dict[str, VariantState]
+    ) -> dict[str, Variant]:
         """Start all variants of a configuration, or none."""
-        variants = {}
-        for resolved in config.variants:
-            state = VariantState(
-                resolved.name, 0, resolved.initial_count, resolved.weight, resolved.weight
+        variants = {
+            resolved.name: Variant(
+                self.context, hosted.record.name, resolved, states[resolved.name]
             )
-            variants[resolved.name] = Variant(self.context, hosted.record.name, resolved, state)
+            for resolved in config.variants
+        }
         starts = [
-            variant.scale_to(variant.resolved.initial_count, self._drain_seconds)
+            variant.scale_to(variant.state.desired_count, self._drain_seconds)
             for variant in variants.values()
         ]
         try:
@@ -217,3 +220,12 @@ class EndpointManager:
         self.context.events.emit(
             "endpoint status", endpoint=record.name, status=record.status, **reason
         )
+
+
+def _states(config: ResolvedConfig) -> dict[str, VariantState]:
+    return {
+        variant.name: VariantState(
+            variant.name, 0, variant.initial_count, variant.weight, variant.weight
+        )
+        for variant in config.variants
+    }

@@ -237,6 +237,11 @@ class Instance:
 
     # -- What it is ------------------------------------------------------------------------------
 
+    @property
+    def url(self) -> str:
+        """Of its container's HTTP server; empty before that is started."""
+        return self._container.url if self._container else ""
+
     def load_of(self, target: str) -> int | None:
         """Requests under way for a model; None if it is neither loaded nor being loaded."""
         if not self._variant.multi_model:
