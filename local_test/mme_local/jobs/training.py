@@ -35,7 +35,7 @@ class Ended:
     """How the containers have ended."""
 
     statuses: tuple[int, ...]
-    """Exit statuses, by host."""
+    """Exit statuses by host; 0 of those that were ended because of another."""
     overrun: bool
     """Whether they were ended for running longer than MaxRuntimeInSeconds."""
 
@@ -72,6 +72,8 @@ class Training:
         self._checkpoints = checkpoints
         self._containers: list[tuple[Container, ContainerSpec]] = []
         self._streams: list[telemetry.LogStream] = []
+        self._ended: set[int] = set()
+        """Hosts that were ended here, and not by themselves."""
 
     async def run(
         self, stopping: asyncio.Event, started: Callable[[], None], late: Callable[[], None]
@@ -99,7 +101,12 @@ class Training:
             stack.push_async_callback(cancel, background)
             overrun = await self._until_end(stopping, late)
             statuses = [await container.wait() for container, _ in self._containers]
-            return Ended(tuple(statuses), overrun)
+            return Ended(
+                tuple(
+                    0 if index in self._ended else status for index, status in enumerate(statuses)
+                ),
+                overrun,
+            )
 
     async def _until_end(self, stopping: asyncio.Event, late: Callable[[], None]) -> bool:
         """Wait for the end of all, or bring it about; return whether they took too long."""
@@ -122,7 +129,9 @@ class Training:
                     late()
                     await self._stop()
                     return True
-                await self._stop()  # Somebody asks for it, or one has failed and others go on.
+                # Somebody asks for it, or one has failed and others go on.
+                self._ended |= {index for index, end in enumerate(ends) if not end.done()}
+                await self._stop()
             return False
         finally:
             await cancel([stop, *ends])
