@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -97,22 +97,31 @@ class EmbeddedRuntime:
         try:
             for each in (directory / "tmp", directory / "home"):
                 each.mkdir(parents=True)
-            # On the loop's own thread: the process ends with the thread that has started it.
-            process = await asyncio.create_subprocess_exec(
-                *self._command(spec),
-                stdin=DEVNULL,
-                stdout=PIPE,
-                stderr=STDOUT,
-                cwd=directory / "home",
-                env=self._environment(spec, directory, port),
-                start_new_session=True,
-                preexec_fn=_prepare(self._cpus(spec.cpus)),
-            )
+            output, given = os.pipe()
+            try:
+                # On the loop's own thread: the process ends with the thread that has started it.
+                process = await asyncio.create_subprocess_exec(
+                    *self._command(spec),
+                    stdin=DEVNULL,
+                    # Not asyncio's own pipe, for which a process has not ended as long as another
+                    # holds it open.
+                    stdout=given,
+                    stderr=STDOUT,
+                    cwd=directory / "home",
+                    env=self._environment(spec, directory, port),
+                    start_new_session=True,
+                    preexec_fn=_prepare(self._cpus(spec.cpus)),
+                )
+            except BaseException:
+                os.close(output)
+                raise
+            finally:
+                os.close(given)
         except OSError as error:
             self._ports.discard(port)
             shutil.rmtree(directory, ignore_errors=True)
             raise LocalError(f"{spec.name} cannot be started: {error}") from error
-        container = EmbeddedContainer(spec, process, directory, port, self._forget)
+        container = EmbeddedContainer(spec, process, output, directory, port, self._forget)
         self._containers.add(container)
         return container
 
@@ -184,6 +193,7 @@ class EmbeddedContainer:
         self,
         spec: ContainerSpec,
         process: Process,
+        output: int,
         directory: Path,
         port: int,
         removed: Callable[[EmbeddedContainer, int], None],
@@ -195,7 +205,8 @@ class EmbeddedContainer:
         self._port = port
         self._removed = removed
         self._tree = Tree(process.pid)
-        self._reading = asyncio.create_task(self._read(Lines(spec.write_line)))
+        self._reading = asyncio.create_task(_read(output, Lines(spec.write_line)))
+        self._ended = asyncio.create_task(self._end())
 
     @property
     def pid(self) -> int:
@@ -204,10 +215,7 @@ class EmbeddedContainer:
 
     async def wait(self) -> int:
         """The exit status, once all output is read."""
-        status = await self._process.wait()
-        # What outlives the process may hold its output open.
-        await asyncio.wait([self._reading], timeout=_DRAIN_WITHIN)
-        return status if status >= 0 else 128 - status
+        return await asyncio.shield(self._ended)
 
     async def stop(self, within: float) -> int:
         """Send SIGTERM to the first process, as Docker does; SIGKILL to all after `within` s."""
@@ -232,14 +240,31 @@ class EmbeddedContainer:
             await asyncio.to_thread(self._tree.kill)
         await self.wait()
         self._reading.cancel()
+        await asyncio.wait([self._reading])
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         self._removed(self, self._port)
 
-    async def _read(self, lines: Lines) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        while piece := await self._process.stdout.read(1 << 16):
+    async def _end(self) -> int:
+        status = await self._process.wait()
+        # As in Docker nothing outlives the first process; it might hold the output open, too.
+        await asyncio.to_thread(self._tree.kill)
+        await asyncio.wait([self._reading], timeout=_DRAIN_WITHIN)
+        return status if status >= 0 else 128 - status
+
+
+async def _read(output: int, lines: Lines) -> None:
+    """Hand on what comes through the pipe, to its end."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb", 0)
+    )
+    try:
+        while piece := await reader.read(1 << 16):
             lines.feed(piece)
         lines.close()
+    finally:
+        transport.close()
 
 
 def _prepare(cpus: set[int]) -> Callable[[], None]:

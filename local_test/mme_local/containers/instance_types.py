@@ -172,11 +172,12 @@ def _vcpus_of(size: str) -> int | None:
 
 
 def _distance(one: InstanceType, other: InstanceType) -> tuple[float, ...]:
-    """How unlike they are: GPUs first, then size, kind, generation."""
+    """How unlike they are: GPUs first, then size, kind, processor, generation."""
     return (
         abs(one.gpus - other.gpus),
         abs(math.log2(one.vcpus / other.vcpus)) + abs(math.log2(one.memory / other.memory)),
         _kind(one.name) != _kind(other.name),
+        _is_arm(one.name) != _is_arm(other.name),
         abs(_generation(one.name) - _generation(other.name)),
         len(other.name),  # The plainest of a generation: m5 before m5d.
     )
@@ -189,3 +190,8 @@ def _kind(name: str) -> str:
 def _generation(name: str) -> int:
     digit = re.search(r"\d", name)
     return int(digit[0]) if digit else 0
+
+
+def _is_arm(name: str) -> bool:
+    """Whether its processor is AWS's own, as that of ``c6gd``, which runs other images."""
+    return re.match(r"ml\.[cmr]\d+g", name) is not None

@@ -1,8 +1,9 @@
-"""A process and all that it has started: what they take, and their end."""
+"""A process with a session of its own, and all that it has started: what they take, their end."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 
@@ -15,10 +16,11 @@ class Tree:
     """The processes that descend from one; used by one thread at a time.
 
     Args:
-        pid: of the first.
+        pid: of the first, which leads its session.
     """
 
     def __init__(self, pid: int) -> None:
+        self._session = pid
         self._root = psutil.Process(pid)
         self._looked = time.monotonic()
         self._seconds: dict[int, float] = {}
@@ -46,8 +48,8 @@ class Tree:
         return Usage(memory, cpu)
 
     def kill(self) -> None:
-        """Send SIGKILL to all of them."""
-        for process in list(self._all()):
+        """Send SIGKILL to all of them; also to those of the session that the first has left."""
+        for process in [*self._all(), *self._in_session()]:
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
@@ -58,3 +60,9 @@ class Tree:
                 descendants = self._root.children(recursive=True)
                 yield self._root
                 yield from descendants
+
+    def _in_session(self) -> Iterator[psutil.Process]:
+        for pid in psutil.pids():
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getsid(pid) == self._session:
+                    yield psutil.Process(pid)

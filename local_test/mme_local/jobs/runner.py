@@ -12,8 +12,9 @@ from mme_local.aws.clients import Clients
 from mme_local.containers.hosts import JobRuntime
 from mme_local.control.records import TrainingJob
 from mme_local.events import Events
-from mme_local.jobs.run import JobRun, Surroundings
+from mme_local.jobs.run import JobRun
 from mme_local.jobs.slots import Slots
+from mme_local.jobs.surroundings import Surroundings
 from mme_local.jobs.telemetry import LogStreams, MetricSink
 from mme_local.settings import LocalSettings
 
