@@ -20,23 +20,81 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
+
 from mme_local.events import Events
 from mme_local.page.routes import page_routes
-from starlette.applications import Starlette
 
 MIB = 1 << 20
 GIB = 1 << 30
-CITIES = (
-    "New_York_NY Los_Angeles_CA Chicago_IL Houston_TX Phoenix_AZ Philadelphia_PA San_Antonio_TX "
-    "San_Diego_CA Dallas_TX Austin_TX Jacksonville_FL Fort_Worth_TX Columbus_OH Charlotte_NC "
-    "Indianapolis_IN Seattle_WA Denver_CO Boston_MA El_Paso_TX Nashville_TN Detroit_MI Portland_OR "
-    "Las_Vegas_NV Memphis_TN Louisville_KY Baltimore_MD Milwaukee_WI Albuquerque_NM Tucson_AZ "
-    "Fresno_CA Sacramento_CA Kansas_City_MO Mesa_AZ Atlanta_GA Omaha_NE Raleigh_NC Miami_FL "
-    "Long_Beach_CA Oakland_CA Minneapolis_MN Tulsa_OK Tampa_FL Arlington_TX New_Orleans_LA "
-    "Wichita_KS Cleveland_OH Bakersfield_CA Aurora_CO Anaheim_CA Honolulu_HI Riverside_CA "
-    "Lexington_KY Stockton_CA Henderson_NV Saint_Paul_MN Cincinnati_OH Pittsburgh_PA Greensboro_NC "
-    "Anchorage_AK Plano_TX Lincoln_NE Orlando_FL Irvine_CA Newark_NJ Toledo_OH Durham_NC"
-).split()
+CITIES = [
+    "New_York_NY",
+    "Los_Angeles_CA",
+    "Chicago_IL",
+    "Houston_TX",
+    "Phoenix_AZ",
+    "Philadelphia_PA",
+    "San_Antonio_TX",
+    "San_Diego_CA",
+    "Dallas_TX",
+    "Austin_TX",
+    "Jacksonville_FL",
+    "Fort_Worth_TX",
+    "Columbus_OH",
+    "Charlotte_NC",
+    "Indianapolis_IN",
+    "Seattle_WA",
+    "Denver_CO",
+    "Boston_MA",
+    "El_Paso_TX",
+    "Nashville_TN",
+    "Detroit_MI",
+    "Portland_OR",
+    "Las_Vegas_NV",
+    "Memphis_TN",
+    "Louisville_KY",
+    "Baltimore_MD",
+    "Milwaukee_WI",
+    "Albuquerque_NM",
+    "Tucson_AZ",
+    "Fresno_CA",
+    "Sacramento_CA",
+    "Kansas_City_MO",
+    "Mesa_AZ",
+    "Atlanta_GA",
+    "Omaha_NE",
+    "Raleigh_NC",
+    "Miami_FL",
+    "Long_Beach_CA",
+    "Oakland_CA",
+    "Minneapolis_MN",
+    "Tulsa_OK",
+    "Tampa_FL",
+    "Arlington_TX",
+    "New_Orleans_LA",
+    "Wichita_KS",
+    "Cleveland_OH",
+    "Bakersfield_CA",
+    "Aurora_CO",
+    "Anaheim_CA",
+    "Honolulu_HI",
+    "Riverside_CA",
+    "Lexington_KY",
+    "Stockton_CA",
+    "Henderson_NV",
+    "Saint_Paul_MN",
+    "Cincinnati_OH",
+    "Pittsburgh_PA",
+    "Greensboro_NC",
+    "Anchorage_AK",
+    "Plano_TX",
+    "Lincoln_NE",
+    "Orlando_FL",
+    "Irvine_CA",
+    "Newark_NJ",
+    "Toledo_OH",
+    "Durham_NC",
+]
 
 
 @dataclass
@@ -106,7 +164,9 @@ class Variant:
         count = round(self.rate * wave * chance.uniform(0.8, 1.2)) if self.instances else 0
         for name in chance.choices(self.models, self._weights, k=count):
             having = [each for each in self.instances if name in each.loaded]
-            instance = chance.choice(having if chance.random() < 0.97 and having else self.instances)
+            instance = chance.choice(
+                having if chance.random() < 0.97 and having else self.instances
+            )
             if name in instance.loaded:
                 self.hits += 1
                 self.latencies.append(chance.lognormvariate(0.6, 0.35))
@@ -324,7 +384,7 @@ def main() -> None:
     for _ in range(300):
         world.tick()
     with page_server(world, 8799) as server:
-        print(server.url)
+        print(server.url)  # noqa: T201
         while True:
             time.sleep(1)
             server.do(world.tick)

@@ -88,11 +88,12 @@ async def server_sent(
     events: Events, stopping: asyncio.Event, heartbeat: float = _HEARTBEAT_SECONDS
 ) -> AsyncGenerator[bytes, None]:
     """Events as a browser's EventSource reads them; a comment where none came for a while."""
-    yield b": connected\n\n"
     listener = events.listen()
     coming = asyncio.ensure_future(anext(listener))
     stopped = asyncio.ensure_future(stopping.wait())
+    await asyncio.sleep(0)  # lets both begin: what happens from here on is heard
     try:
+        yield b": connected\n\n"
         while not stopped.done():
             await asyncio.wait(
                 [coming, stopped], timeout=heartbeat, return_when=asyncio.FIRST_COMPLETED
