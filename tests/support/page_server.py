@@ -27,74 +27,18 @@ from mme_local.page.routes import page_routes
 
 MIB = 1 << 20
 GIB = 1 << 30
-CITIES = [
-    "New_York_NY",
-    "Los_Angeles_CA",
-    "Chicago_IL",
-    "Houston_TX",
-    "Phoenix_AZ",
-    "Philadelphia_PA",
-    "San_Antonio_TX",
-    "San_Diego_CA",
-    "Dallas_TX",
-    "Austin_TX",
-    "Jacksonville_FL",
-    "Fort_Worth_TX",
-    "Columbus_OH",
-    "Charlotte_NC",
-    "Indianapolis_IN",
-    "Seattle_WA",
-    "Denver_CO",
-    "Boston_MA",
-    "El_Paso_TX",
-    "Nashville_TN",
-    "Detroit_MI",
-    "Portland_OR",
-    "Las_Vegas_NV",
-    "Memphis_TN",
-    "Louisville_KY",
-    "Baltimore_MD",
-    "Milwaukee_WI",
-    "Albuquerque_NM",
-    "Tucson_AZ",
-    "Fresno_CA",
-    "Sacramento_CA",
-    "Kansas_City_MO",
-    "Mesa_AZ",
-    "Atlanta_GA",
-    "Omaha_NE",
-    "Raleigh_NC",
-    "Miami_FL",
-    "Long_Beach_CA",
-    "Oakland_CA",
-    "Minneapolis_MN",
-    "Tulsa_OK",
-    "Tampa_FL",
-    "Arlington_TX",
-    "New_Orleans_LA",
-    "Wichita_KS",
-    "Cleveland_OH",
-    "Bakersfield_CA",
-    "Aurora_CO",
-    "Anaheim_CA",
-    "Honolulu_HI",
-    "Riverside_CA",
-    "Lexington_KY",
-    "Stockton_CA",
-    "Henderson_NV",
-    "Saint_Paul_MN",
-    "Cincinnati_OH",
-    "Pittsburgh_PA",
-    "Greensboro_NC",
-    "Anchorage_AK",
-    "Plano_TX",
-    "Lincoln_NE",
-    "Orlando_FL",
-    "Irvine_CA",
-    "Newark_NJ",
-    "Toledo_OH",
-    "Durham_NC",
-]
+CITIES = """
+New_York_NY Los_Angeles_CA Chicago_IL Houston_TX Phoenix_AZ Philadelphia_PA San_Antonio_TX
+San_Diego_CA Dallas_TX Austin_TX Jacksonville_FL Fort_Worth_TX Columbus_OH Charlotte_NC
+Indianapolis_IN Seattle_WA Denver_CO Boston_MA El_Paso_TX Nashville_TN Detroit_MI
+Portland_OR Las_Vegas_NV Memphis_TN Louisville_KY Baltimore_MD Milwaukee_WI Albuquerque_NM
+Tucson_AZ Fresno_CA Sacramento_CA Kansas_City_MO Mesa_AZ Atlanta_GA Omaha_NE Raleigh_NC
+Miami_FL Long_Beach_CA Oakland_CA Minneapolis_MN Tulsa_OK Tampa_FL Arlington_TX
+New_Orleans_LA Wichita_KS Cleveland_OH Bakersfield_CA Aurora_CO Anaheim_CA Honolulu_HI
+Riverside_CA Lexington_KY Stockton_CA Henderson_NV Saint_Paul_MN Cincinnati_OH Pittsburgh_PA
+Greensboro_NC Anchorage_AK Plano_TX Lincoln_NE Orlando_FL Irvine_CA Newark_NJ Toledo_OH
+Durham_NC
+""".split()  # noqa: SIM905 - sixty lines otherwise
 
 
 @dataclass

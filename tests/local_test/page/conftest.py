@@ -27,7 +27,8 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+# Of a module: while Playwright runs, a loop runs in this thread, and other tests start their own.
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     program = shutil.which("chromium")
     if program is None:
