@@ -26,9 +26,11 @@ from mme_local.jobs.telemetry import LogStream as JobLog
 from mme_local.jobs.telemetry import MetricSink
 from mme_local.page.logs import LogTail
 from mme_local.page.routes import page_routes
+from mme_local.platform.access import Access
 from mme_local.platform.context import Context
 from mme_local.platform.endpoint import EndpointManager
 from mme_local.platform.invoke import Invoker
+from mme_local.platform.scaling import Autoscaler
 from mme_local.settings import LocalSettings, PlatformParameters
 from mme_local.telemetry.log_streams import LogStream, LogStreams
 from mme_local.telemetry.metrics import Metrics
@@ -93,6 +95,9 @@ async def assembled(settings: LocalSettings, stopping: asyncio.Event) -> AsyncIt
             )
         )
         stack.push_async_callback(endpoints.close)
+        scaler = Autoscaler(endpoints, clients, events)
+        scaler.start()
+        stack.push_async_callback(scaler.close)
         plane = ControlPlane(clients, runtime, jobs, endpoints, events, settings.state)
         stack.push_async_callback(plane.close)
 
@@ -110,7 +115,9 @@ async def assembled(settings: LocalSettings, stopping: asyncio.Event) -> AsyncIt
             return state()
 
         page = page_routes(state, events, LogTail(clients), stopping)
-        app = make_app(plane, Invoker(endpoints), answer, events, routes=page)
+        app = make_app(
+            plane, Invoker(endpoints, Access(clients).check), answer, events, routes=page
+        )
         yield Parts(aws, runtime, plane, app)
 
 

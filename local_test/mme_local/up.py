@@ -77,7 +77,7 @@ async def _until_any(asked: asyncio.Event, parts: Parts, serving: asyncio.Task[N
     """
     signalled = asyncio.create_task(asked.wait())
     aws = asyncio.create_task(parts.aws.ended())
-    waiting: list[asyncio.Task[object]] = [signalled, aws, serving]  # type: ignore[list-item]
+    waiting: list[asyncio.Task[object]] = [signalled, aws, serving]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     signalled.cancel()
     if asked.is_set():

@@ -91,7 +91,11 @@ class ControlPlane:
         return answer
 
     async def close(self) -> None:
-        """Let go of what goes on behind requests; the backends are ended by their owner."""
+        """Let go of what goes on behind requests, and keep what there is now.
+
+        The backends are ended after it, by their owner: that ends no endpoint for the next process.
+        """
+        self._store.close()
         await self._background.close()
 
     def _operations(self) -> dict[str, Operation]:

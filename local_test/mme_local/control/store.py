@@ -77,6 +77,10 @@ class Table(Generic[T]):
                     f"{path} cannot be read ({error}): restore it, or delete it to forget it."
                 ) from error
 
+    def close(self) -> None:
+        """Write nothing more."""
+        self._directory = None
+
     @staticmethod
     def _path(directory: Path, name: str) -> Path:
         return directory / f"{name}.json"  # names have been checked: no slash, no leading dot
@@ -105,8 +109,16 @@ class Store:
         Raises:
             LocalError: a file cannot be read, and which.
         """
-        for table in (self.models, self.configs, self.endpoints, self.jobs, self.tags):
+        for table in self._tables():
             table.load()
+
+    def close(self) -> None:
+        """Write nothing more: endpoints that end with the process come back with the next."""
+        for table in self._tables():
+            table.close()
+
+    def _tables(self) -> tuple[Table[Any], ...]:
+        return self.models, self.configs, self.endpoints, self.jobs, self.tags
 
 
 def encode(row: Any) -> Any:

@@ -14,6 +14,7 @@ import pytest
 AWS_CLI = "awscli>=1.40,<2"
 SDK_2 = "sagemaker>=2.257,<3"
 SDK_3 = "sagemaker>=3.21,<4"
+CITIES = ["Chicago_IL", "Houston_TX", "LosAngeles_CA", "NewYork_NY"]
 PRICE = r"\d{5,7}(\.\d+)?"
 
 
@@ -49,9 +50,7 @@ def test_sagemaker_sdk_2(local, example, client):
     assert "bucket sagemaker-us-east-1-123456789012, image 6833" in out
     assert out.count(": Completed, s3://") == 4
     assert out.count("'validation:rmse': ") == 4
-    models = (
-        "['Chicago_IL.tar.gz', 'Houston_TX.tar.gz', 'LosAngeles_CA.tar.gz', 'NewYork_NY.tar.gz']"
-    )
+    models = [f"{city}.tar.gz" for city in CITIES]
     assert f"models: {models}\n" in out
     assert len(re.findall(rf"request: {{'predictions': \[{{'score': {PRICE}}}\]}}", out)) == 8
     # fit(wait=True, logs="All") streams what the container writes.
