@@ -1,47 +1,36 @@
 """The HTTP front: SageMaker, SageMaker Runtime and the page at one address.
 
 `POST /` is SageMaker, by `X-Amz-Target`; `POST /endpoints/{name}/invocations` is InvokeEndpoint;
-below `/_mme/` is what the page reads; the rest is the page.
+the page's routes come after these.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol
 
-import orjson
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from mme_local.control.instance_types import advice
 from mme_local.control.plane import ControlPlane
 from mme_local.control.records import Invocation, InvocationAnswer
 from mme_local.errors import ApiError, LocalError, validation_error
-from mme_local.events import Events
 from mme_local.service import json11, runtime
 from mme_local.service.reply import Reply
 from mme_local.settings import ADDRESS
-
-PAGE: Final = Path(__file__).parent / "page" / "static"
 
 _LOG: Final = logging.getLogger(__name__)
 _TARGET: Final = "x-amz-target"
 _HOSTS: Final = [ADDRESS, "localhost", "[::1]"]  # another name would be a page of elsewhere
 _CREDENTIAL: Final = re.compile(r"Credential=([^/,\s]+)/")
-_SECONDS_BETWEEN_SIGNS_OF_LIFE: Final = 15.0
-
-State = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Invoker(Protocol):
@@ -55,48 +44,31 @@ class Invoker(Protocol):
         """
 
 
-def make_app(
-    plane: ControlPlane,
-    invoker: Invoker,
-    state: State,
-    events: Events,
-    *,
-    page: Path = PAGE,
-    routes: Sequence[BaseRoute] = (),
-) -> Starlette:
+def make_app(plane: ControlPlane, invoker: Invoker, routes: Sequence[BaseRoute] = ()) -> Starlette:
     """The application.
 
     Args:
         plane: SageMaker.
         invoker: SageMaker Runtime.
-        state: what ``GET /_mme/state`` answers.
-        events: what ``GET /_mme/events`` sends.
-        page: directory of the page, if it is there.
-        routes: further ones, which go before the page.
+        routes: the page's.
     """
-    front = _Front(plane, invoker, state, events)
+    front = _Front(plane, invoker)
     own: list[BaseRoute] = [
         Route("/", front.sagemaker, methods=["POST"]),
         Route("/endpoints/{name}/invocations", front.invoke, methods=["POST"]),
         Route("/endpoints/{name}/async-invocations", _no_async, methods=["POST"]),
         Route("/endpoints/{name}/invocations-response-stream", _no_stream, methods=["POST"]),
-        Route("/_mme/state", front.state),
-        Route("/_mme/events", front.events),
         *routes,
     ]
-    if page.is_dir():
-        own.append(Mount("/", StaticFiles(directory=page, html=True)))
     return Starlette(
         routes=own, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)]
     )
 
 
 class _Front:
-    def __init__(self, plane: ControlPlane, invoker: Invoker, state: State, events: Events) -> None:
+    def __init__(self, plane: ControlPlane, invoker: Invoker) -> None:
         self._plane = plane
         self._invoker = invoker
-        self._state = state
-        self._events = events
 
     async def sagemaker(self, request: Request) -> Response:
         try:
@@ -119,16 +91,6 @@ class _Front:
         except Exception as error:
             reply = runtime.error_reply(_as_api_error(error))
         return _response(reply)
-
-    async def state(self, _request: Request) -> Response:
-        return Response(orjson.dumps(await self._state()), media_type="application/json")
-
-    async def events(self, _request: Request) -> Response:
-        return StreamingResponse(
-            _stream(self._events),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-store"},
-        )
 
 
 async def _no_async(_request: Request) -> Response:
@@ -166,34 +128,6 @@ def _access_key(request: Request) -> str | None:
     if signed:
         return signed[1]
     return request.query_params.get("X-Amz-Credential", "").partition("/")[0] or None
-
-
-async def _stream(events: Events) -> AsyncIterator[bytes]:
-    """Server-sent events: the last ones, then what comes."""
-    async with aclosing(_listen(events)) as coming:
-        following = asyncio.ensure_future(anext(coming))
-        await asyncio.sleep(0)  # it listens now: nothing is lost between the past and the next
-        try:
-            for event in tuple(events.recent):
-                yield _sent(event)
-            while True:
-                done, _ = await asyncio.wait((following,), timeout=_SECONDS_BETWEEN_SIGNS_OF_LIFE)
-                if not done:
-                    yield b": alive\n\n"
-                    continue
-                yield _sent(following.result())
-                following = asyncio.ensure_future(anext(coming))
-        finally:
-            following.cancel()
-            await asyncio.wait((following,))
-
-
-def _listen(events: Events) -> AsyncGenerator[dict[str, Any], None]:
-    return cast("AsyncGenerator[dict[str, Any], None]", events.listen())  # which it is: it closes
-
-
-def _sent(event: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(event, default=str) + b"\n\n"
 
 
 def _as_api_error(error: Exception) -> ApiError:

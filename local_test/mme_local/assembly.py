@@ -111,13 +111,8 @@ async def assembled(settings: LocalSettings, stopping: asyncio.Event) -> AsyncIt
                 "version": version(),
             }
 
-        async def answer() -> dict[str, Any]:
-            return state()
-
         page = page_routes(state, events, LogTail(clients), stopping)
-        app = make_app(
-            plane, Invoker(endpoints, Access(clients).check), answer, events, routes=page
-        )
+        app = make_app(plane, Invoker(endpoints, Access(clients).check), page)
         yield Parts(aws, runtime, plane, app)
 
 

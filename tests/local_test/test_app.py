@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,35 +218,6 @@ def test_an_answer_that_aws_would_not_give_is_an_internal_failure(api: LocalApi)
     assert (answer.status_code, answer.json()["__type"]) == (500, "InternalFailure")
 
 
-def test_the_state_is_json(api: LocalApi) -> None:
-    answer = httpx.get(f"{api.url}/_mme/state")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == {"endpoints": [], "training_jobs": []}
-
-
-def test_events_are_sent_as_they_come_after_those_that_were(api: LocalApi) -> None:
-    api.on_loop(lambda: api.events.emit("model loaded", target_model="a.tar.gz"))
-    with httpx.stream("GET", f"{api.url}/_mme/events", timeout=10) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        lines = (line for line in answer.iter_lines() if line)
-        first = json.loads(next(lines).removeprefix("data: "))
-        api.on_loop(lambda: api.events.emit("model unloaded", path=Path("/a")))
-        second = json.loads(next(lines).removeprefix("data: "))
-    assert (first["kind"], first["target_model"]) == ("model loaded", "a.tar.gz")
-    assert (second["kind"], second["path"]) == ("model unloaded", "/a")
-
-
-def test_a_page_that_is_closed_is_no_longer_sent_to(api: LocalApi) -> None:
-    with httpx.stream("GET", f"{api.url}/_mme/events", timeout=10):
-        assert len(api.on_loop(lambda: list(api.events._listeners))) == 1
-    for _ in range(100):
-        api.on_loop(lambda: api.events.emit("tick"))
-        if not api.on_loop(lambda: list(api.events._listeners)):
-            break
-    else:
-        pytest.fail("it still listens")
-
-
 def test_the_page(api: LocalApi) -> None:
     assert "local SageMaker" in httpx.get(f"{api.url}/").text
     assert httpx.get(f"{api.url}/page.js").status_code == 200
@@ -257,14 +227,15 @@ def test_the_page(api: LocalApi) -> None:
 def test_without_a_page_there_is_still_an_api(server: Server) -> None:
     with server.serving(NOWHERE) as api:
         assert httpx.get(f"{api.url}/").status_code == 405
-        assert httpx.get(f"{api.url}/_mme/state").status_code == 200
+        headers = {"x-amz-target": "SageMaker.ListModels"}
+        assert httpx.post(api.url, headers=headers, content=b"{}").status_code == 200
 
 
 def test_pages_of_elsewhere_do_not_get_in_by_another_name(api: LocalApi) -> None:
-    answer = httpx.get(f"{api.url}/_mme/state", headers={"host": "evil.example"})
+    answer = httpx.get(f"{api.url}/page.js", headers={"host": "evil.example"})
     assert answer.status_code == 400
     port = api.url.rpartition(":")[2]
-    assert httpx.get(f"http://localhost:{port}/_mme/state").status_code == 200
+    assert httpx.get(f"http://localhost:{port}/page.js").status_code == 200
 
 
 def test_a_client_that_goes_away_does_no_harm(api: LocalApi) -> None:
@@ -274,5 +245,5 @@ def test_a_client_that_goes_away_does_no_harm(api: LocalApi) -> None:
             b"POST /endpoints/houses/invocations HTTP/1.1\r\nhost: 127.0.0.1\r\n"
             b"content-length: 100\r\n\r\nhalf"
         )
-    assert httpx.get(f"{api.url}/_mme/state").status_code == 200
+    assert httpx.get(f"{api.url}/page.js").status_code == 200
     assert api.invoker.seen == []

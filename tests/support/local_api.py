@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import boto3
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 from mme_local.app import make_app
 from mme_local.aws.clients import Clients
@@ -153,9 +155,8 @@ class LocalApi:
         self.plane = ControlPlane(
             Clients(moto, REGION), self.images, self.jobs, self.endpoints, self.events, state
         )
-        self.app: Starlette = make_app(
-            self.plane, self.invoker, self._state, self.events, page=page
-        )
+        files = [Mount("/", StaticFiles(directory=page, html=True))] if page.is_dir() else []
+        self.app: Starlette = make_app(self.plane, self.invoker, files)
         self.url = ""
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -171,9 +172,6 @@ class LocalApi:
         """Wait for something that runs on the API's event loop."""
         assert self.loop is not None
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
-
-    async def _state(self) -> dict[str, Any]:
-        return {"endpoints": [], "training_jobs": []}
 
 
 class Server:
