@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from mme_local.platform.scaling import Autoscaler
 from mme_local.settings import LocalSettings, PlatformParameters
 from mme_local.telemetry.log_streams import LogStream, LogStreams
 from mme_local.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
 
 
 def version() -> str:
@@ -128,7 +131,10 @@ async def _restore(settings: LocalSettings, clients: Clients, stack: AsyncExitSt
     async def stop() -> None:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
-        await asyncio.to_thread(state.save)
+        try:
+            await asyncio.to_thread(state.save)
+        except Exception:  # the rest is to end all the same
+            _log.exception("the state is not saved")
 
     stack.push_async_callback(stop)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -17,6 +18,7 @@ from mme_local.errors import LocalError
 
 _ADDRESS: Final = "address.json"
 _LOCK: Final = "lock"
+_SCRATCH: Final = ("endpoints", "jobs", "objects")
 
 
 class Address(BaseModel):
@@ -64,6 +66,8 @@ class RunDirectory:
                 "this one another directory by MME_LOCAL_RUN"
             ) from None
         (self.path / _ADDRESS).unlink(missing_ok=True)
+        for name in _SCRATCH:  # of one that was killed
+            shutil.rmtree(self.path / name, ignore_errors=True)
         return self
 
     def __exit__(

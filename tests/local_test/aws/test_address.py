@@ -74,12 +74,14 @@ def test_one_that_was_killed_does_not_count(tmp_path):
         assert holder.stdout
         holder.stdout.readline()
         assert find(tmp_path) == ADDRESS
+        (tmp_path / "endpoints" / "houses").mkdir(parents=True)
         holder.send_signal(signal.SIGKILL)
     assert (tmp_path / "address.json").exists()
     with pytest.raises(LocalError, match="no local SageMaker runs here"):
         find(tmp_path)
     with RunDirectory(tmp_path):
         assert not (tmp_path / "address.json").exists()
+        assert not (tmp_path / "endpoints").exists()
 
 
 def test_a_link_is_refused(tmp_path):
