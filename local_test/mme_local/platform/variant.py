@@ -158,7 +158,11 @@ class Variant:
         self._count()
         self._tell("instance failed", instance, reason=why)
         _log.warning("instance %s of %s: %s", instance.id, self._endpoint, why)
-        await instance.stop()
+        # One that hangs may take long to end: those who wait need another now.
+        await asyncio.gather(self._replace(), instance.stop())
+
+    async def _replace(self) -> None:
+        """Start an instance, as often as it takes, unless there are enough meanwhile."""
         pause = _FIRST_PAUSE
         while len(self.standing) < self._desired:
             replacement = self._new()
