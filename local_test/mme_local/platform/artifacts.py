@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Final
 from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mme_local.aws.clients import Clients
 from mme_local.errors import LocalError
@@ -30,7 +30,11 @@ _LONGEST_TARGET: Final = 1024  # characters; botocore's TargetModelHeader
 _CHUNK: Final = 1 << 20
 
 
-class MissingObjectError(LocalError):
+class DownloadError(LocalError):
+    """S3 did not give an object."""
+
+
+class MissingObjectError(DownloadError):
     """There is no such object in S3, or no such bucket."""
 
 
@@ -142,6 +146,9 @@ class Artifacts:
         except ArchiveError as error:
             await self._forget(directory.parent)
             raise errors.extract_failed(f"s3://{self._bucket}/{key}", str(error)) from None
+        except DownloadError as error:
+            await self._forget(directory.parent)
+            raise errors.internal_failure(str(error)) from None
         artifact = Artifact(target, directory, size, next(self._ticks))
         self.on_disk[target] = artifact
         return artifact
@@ -192,27 +199,31 @@ def download(clients: Clients, bucket: str, key: str, into: Path, largest: int) 
 
     Raises:
         MissingObjectError: there is no such object.
+        DownloadError: S3 does not give it, and why.
         ArchiveError: it is refused; nothing is left of it.
     """
     into.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(prefix=".download-", dir=into.parent) as file:
-        body = _open(clients, bucket, key)
-        size = 0
-        with body:
-            while chunk := body.read(_CHUNK):
-                size += len(chunk)
-                if size > largest:
-                    raise ArchiveError(f"it is larger than {largest:,} bytes")
-                file.write(chunk)
+        try:
+            _copy(clients, bucket, key, file, largest)
+        except (BotoCoreError, ClientError) as error:
+            raise DownloadError(f"s3://{bucket}/{key} cannot be downloaded: {error}") from None
         file.flush()
         return extract(Path(file.name), into, largest)
 
 
-def _open(clients: Clients, bucket: str, key: str) -> Any:
+def _copy(clients: Clients, bucket: str, key: str, file: IO[bytes], largest: int) -> None:
     try:
-        return clients.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+        body = clients.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in {"NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403"}:
             raise MissingObjectError(f"s3://{bucket}/{key}: {code}") from None
         raise
+    size = 0
+    with body:
+        while chunk := body.read(_CHUNK):
+            size += len(chunk)
+            if size > largest:
+                raise ArchiveError(f"it is larger than {largest:,} bytes")
+            file.write(chunk)

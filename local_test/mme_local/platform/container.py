@@ -100,11 +100,15 @@ class ContainerClient:
         seconds: float = 60.0,
     ) -> Answer:
         timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
+        # Bytes, as they came: a client's header may hold other letters than ASCII.
+        sent = [
+            (key.encode(), value.encode("latin-1", "replace")) for key, value in headers.items()
+        ]
         try:
             # A limit for the whole: httpx's is for each piece, and a slow answer has many.
             async with asyncio.timeout(seconds):
                 answer = await self._client.request(
-                    method, path, content=body or None, headers=dict(headers), timeout=timeout
+                    method, path, content=body or None, headers=sent, timeout=timeout
                 )
         except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
             raise ContainerTimeoutError(f"{method} {path}: no answer in {seconds:g} s") from None

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from mme_local.control.records import EndpointRecord, ResolvedConfig, VariantState
 from mme_local.platform.context import Context
-from mme_local.platform.instance import InstanceError
+from mme_local.platform.startup import InstanceError
 from mme_local.platform.variant import Variant
 
+_SOON: Final = 5.0  # seconds for requests under way, when the local SageMaker stops
 _SERVING: Final = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 
 _log = logging.getLogger(__name__)
@@ -85,21 +86,25 @@ class EndpointManager:
 
     async def delete(self, name: str) -> None:
         """Answer what is under way and end an endpoint; returns when nothing is left of it."""
+        self.endpoints[name].record.move("Deleting")
+        await self._end(name, self._drain_seconds)
+
+    async def close(self) -> None:
+        """End all endpoints, soon; their records stay as they are."""
+        await asyncio.gather(*(self._end(name, _SOON) for name in list(self.endpoints)))
+
+    async def _end(self, name: str, drain_seconds: float) -> None:
         hosted = self.endpoints[name]
-        hosted.record.move("Deleting")
         if hosted.task:
             hosted.task.cancel()
             await asyncio.gather(hosted.task, return_exceptions=True)
-        await self._close([*hosted.variants.values(), *hosted.retired.values()])
+        variants = [*hosted.variants.values(), *hosted.retired.values()]
+        await self._close(variants, drain_seconds)
         if self.endpoints.get(name) is hosted:
             del self.endpoints[name]
         directory = self.context.run / "endpoints" / name
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         self._tell(hosted)
-
-    async def close(self) -> None:
-        """End all endpoints."""
-        await asyncio.gather(*(self.delete(name) for name in list(self.endpoints)))
 
     # -- What others look at ---------------------------------------------------------------------
 
@@ -164,7 +169,7 @@ class EndpointManager:
             return
         hosted.retired, hosted.variants = hosted.variants, started
         record.variants, record.config = states, config
-        await self._close(hosted.retired.values())
+        await self._close(hosted.retired.values(), self._drain_seconds)
         hosted.retired = {}
         record.move("InService")
 
@@ -203,12 +208,12 @@ class EndpointManager:
                 if isinstance(result, BaseException):
                     raise result
         except BaseException:
-            await self._close(variants.values())
+            await self._close(variants.values(), 0)
             raise
         return variants
 
-    async def _close(self, variants: Iterable[Variant]) -> None:
-        await asyncio.gather(*(variant.close(self._drain_seconds) for variant in variants))
+    async def _close(self, variants: Iterable[Variant], drain_seconds: float) -> None:
+        await asyncio.gather(*(variant.close(drain_seconds) for variant in variants))
 
     @property
     def _drain_seconds(self) -> float:

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
+import logging
 import secrets
 import shutil
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from mme_local.containers.spec import Container, ContainerSpec, Usage
+from mme_local.containers.spec import Container, Usage
 from mme_local.control.records import ResolvedVariant
 from mme_local.errors import LocalError
-from mme_local.platform import errors
-from mme_local.platform.archive import ArchiveError
-from mme_local.platform.artifacts import Artifacts, MissingObjectError, download, split_url
+from mme_local.platform import startup
+from mme_local.platform.artifacts import Artifacts
 from mme_local.platform.container import Answer, ContainerClient, ContainerGoneError
 from mme_local.platform.context import Context
-from mme_local.platform.models import Models, Owner
+from mme_local.platform.model import Owner
+from mme_local.platform.models import Models
+from mme_local.platform.startup import InstanceError
 from mme_local.telemetry.endpoint_metrics import VariantMetrics
 
 Status = Literal["Starting", "InService", "Unhealthy", "Draining", "Stopped"]
 
 _STOP_SECONDS: Final = 30.0  # AWS's, between SIGTERM and SIGKILL
-_STARTUP_POLL_SECONDS: Final = 0.1
-_SAFE_PORTS: Final = "25000-25999"  # seen on AWS
-_LONGEST_NAME: Final = 24  # of the parts of a container's name that are the client's
 
 
-class InstanceError(LocalError):
-    """An instance cannot be started; the text is the endpoint's FailureReason."""
+_log = logging.getLogger(__name__)
 
 
 class Call:
@@ -99,14 +96,23 @@ class Instance:
         try:
             await asyncio.to_thread(self.ml.mkdir, parents=True, exist_ok=True)
             if not self._variant.multi_model and self._variant.model_data_url:
-                await self._fetch_model()
+                await startup.fetch_model(self._context, self._variant, self.ml)
             try:
-                self._container = await self._context.runtime.start(self._spec())
+                self._container = await self._context.runtime.start(
+                    startup.spec(
+                        self._context,
+                        self._endpoint,
+                        self._variant,
+                        self.id,
+                        self.ml,
+                        self._log.write,
+                    )
+                )
             except LocalError as error:
                 raise InstanceError(str(error)) from None
             self._client = ContainerClient(self._container.url)
             self.models = self._make_models(self._container, self._client)
-            await self._wait_healthy(self._container, self._client)
+            await startup.wait_healthy(self._context, self._variant, self._container, self._client)
         except BaseException:
             await self.stop()
             raise
@@ -136,8 +142,11 @@ class Instance:
             await self.models.close()
             await self.models.artifacts.close()
         if self._container:
-            await self._container.stop(_STOP_SECONDS)
-            await self._container.remove()
+            try:
+                await self._container.stop(_STOP_SECONDS)
+                await self._container.remove()
+            except Exception as error:  # the rest must go all the same
+                _log.warning("the container of instance %s is not removed: %s", self.id, error)
         if self._client:
             await self._client.close()
         await self._context.logs.release(self._log)
@@ -278,25 +287,6 @@ class Instance:
 
     # -- Inside ----------------------------------------------------------------------------------
 
-    def _spec(self) -> ContainerSpec:
-        variant, region = self._variant, self._context.region
-        environment = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
-        if variant.multi_model:
-            environment["SAGEMAKER_MULTI_MODEL"] = "true"
-            environment["SAGEMAKER_SAFE_PORT_RANGE"] = _SAFE_PORTS
-        parts = (part.lower()[:_LONGEST_NAME] for part in (self._endpoint, variant.name))
-        name = re.sub(r"[^a-z0-9-]+", "-", "-".join((*parts, self.id[2:])))
-        return ContainerSpec(
-            name=name,
-            image=variant.image,
-            command="serve",
-            environment={**variant.environment, **environment},
-            ml=self.ml,
-            memory=self._type.memory,
-            cpus=self._type.vcpus,
-            write_line=self._log.write,
-        )
-
     def _make_models(self, container: Container, client: ContainerClient) -> Models:
         context, variant = self._context, self._variant
         parameters = context.parameters
@@ -317,34 +307,6 @@ class Instance:
             self._memory_is_high,
             variant.cache_models,
         )
-
-    async def _fetch_model(self) -> None:
-        """Unpack the one model of an endpoint that is not multi-model."""
-        url = self._variant.model_data_url
-        bucket, key = split_url(url)
-        largest = self._context.parameters.largest_archive_bytes
-        try:
-            await asyncio.to_thread(
-                download, self._context.clients, bucket, key, self.ml / "model", largest
-            )
-        except MissingObjectError:
-            raise InstanceError(errors.model_data_download_failed(url)) from None
-        except ArchiveError as error:
-            raise InstanceError(errors.model_data_extract_failed(url, str(error))) from None
-
-    async def _wait_healthy(self, container: Container, client: ContainerClient) -> None:
-        seconds = self._variant.startup_seconds or self._context.parameters.startup_seconds
-        ended = asyncio.create_task(container.wait())
-        try:
-            async with asyncio.timeout(seconds):
-                while not await client.healthy(self._variant.multi_model):
-                    await asyncio.wait({ended}, timeout=_STARTUP_POLL_SECONDS)
-                    if ended.done():
-                        raise InstanceError(errors.ping_failed(self._variant.name))
-        except TimeoutError:
-            raise InstanceError(errors.ping_failed(self._variant.name)) from None
-        finally:
-            ended.cancel()
 
     async def _pause(self, ended: asyncio.Task[int]) -> None:
         """Wait until it is time to look again, somebody asks for it, or the container ends."""

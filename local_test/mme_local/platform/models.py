@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,42 +23,13 @@ from mme_local.platform.container import (
     ContainerGoneError,
     ContainerTimeoutError,
 )
+from mme_local.platform.model import Model, Owner
 from mme_local.settings import PlatformParameters
 from mme_local.telemetry.endpoint_metrics import VariantMetrics
 
 _UNLOAD_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 0.5  # for a model to become idle, when nobody says so
 _HELD: Final = (HTTPStatus.OK, HTTPStatus.CONFLICT)  # 409: the container has it
-
-
-@dataclass(eq=False)
-class Model:
-    """A target model that requests have named."""
-
-    target: str
-    name: str
-    """What the container calls it."""
-    loaded: bool = False
-    bytes: int = 0
-    since: float = 0.0
-    last_used: int = 0
-    last_used_at: float = 0.0
-    uses: int = 0
-    users: int = 0
-    """Requests under way, and those that wait for it."""
-    loading: asyncio.Task[None] | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while it is loaded or unloaded."""
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Whose models they are, for errors and events."""
-
-    endpoint: str
-    variant: str
-    instance: str
-    region: str
 
 
 class Models:
@@ -165,6 +135,8 @@ class Models:
         done, _ = await asyncio.wait({loading}, timeout=max(within, 0))
         if not done:
             raise errors.model_not_ready(model.target, self._owner.endpoint)
+        if loading.cancelled():
+            raise ContainerGoneError("the instance was stopped")
         loading.result()
 
     def lost(self, model: Model) -> None:

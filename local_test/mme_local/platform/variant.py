@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mme_local.control.records import ResolvedVariant, VariantState
 from mme_local.platform.context import Context
-from mme_local.platform.instance import Call, Instance, InstanceError
+from mme_local.platform.instance import Call, Instance
 from mme_local.platform.router import pick
 from mme_local.telemetry.endpoint_metrics import VariantMetrics
 
@@ -153,18 +153,25 @@ class Variant:
         self._tell("instance stopped", instance)
 
     async def _replace_when_failed(self, instance: Instance) -> None:
-        why = await instance.watch()
+        try:
+            why = await instance.watch()
+        except Exception as error:  # what cannot be looked at is not healthy
+            why = f"it cannot be looked at: {error}"
         self.instances.remove(instance)
         self._count()
         self._tell("instance failed", instance, reason=why)
         _log.warning("instance %s of %s: %s", instance.id, self._endpoint, why)
-        await instance.stop()
+        # One that hangs may take long to end: those who wait need another now.
+        await asyncio.gather(self._replace(), instance.stop())
+
+    async def _replace(self) -> None:
+        """Start an instance, as often as it takes, unless there are enough meanwhile."""
         pause = _FIRST_PAUSE
         while len(self.standing) < self._desired:
             replacement = self._new()
             try:
                 await replacement.start()
-            except InstanceError as error:
+            except Exception as error:  # whatever it is, the endpoint must come back
                 self._tell("instance failed", replacement, reason=str(error))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mme_local.aws.clients import Clients
+from mme_local.errors import ApiError
 from mme_local.platform.artifacts import Artifacts, identify, split_url
 from support.local_platform import BUCKET, REGION, Platform, Store, archive_of, record
 
@@ -98,6 +99,15 @@ async def test_an_archive_that_is_too_large_leaves_nothing(make, store, tmp_path
     store.put("a.tar.gz", archive_of({"model.txt": bytes(2 << 20)}))
     with pytest.raises(Exception, match=r"its files take more than 1,048,576 bytes"):
         await make().fetch("a.tar.gz")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+async def test_an_s3_that_does_not_answer_is_the_platforms_failure(tmp_path) -> None:
+    nowhere = Clients("http://127.0.0.1:9", REGION)
+    artifacts = Artifacts(nowhere, "s3://models/many/", tmp_path, 1 << 20, 1 << 20)
+    with pytest.raises(ApiError, match=r"s3://models/many/a\.tar\.gz cannot be") as caught:
+        await artifacts.fetch("a.tar.gz")
+    assert (caught.value.code, caught.value.status) == ("InternalFailure", 500)
     assert list((tmp_path / "models").iterdir()) == []
 
 

@@ -177,6 +177,32 @@ async def test_a_container_killed_under_traffic_is_replaced_and_no_client_notice
     assert local.kinds("instance failed")[0]["reason"] == "its container ended with status 137"
 
 
+async def test_a_container_killed_while_it_loads_is_no_error_for_the_client(
+    local: Platform, runtime: ScriptedRuntime
+) -> None:
+    local.store.put("a.tar.gz")
+    await local.deploy(record())
+    runtime.script.load_seconds = 0.5
+    asking = [asyncio.create_task(local.ask("a.tar.gz")) for _ in range(3)]
+    await wait_for(lambda: runtime.script.log)
+    runtime.containers[0].die()
+    assert await asyncio.gather(*asking) == ["a.tar.gz 1"] * 3
+
+
+async def test_a_busy_model_spills_over_to_another_instance(
+    local: Platform, runtime: ScriptedRuntime
+) -> None:
+    local.store.put("a.tar.gz")
+    await local.deploy(record(variant(count=2)))
+    await local.ask("a.tar.gz")
+    assert sorted(len(container.loaded) for container in runtime.containers) == [0, 1]
+    runtime.script.invoke_seconds = 0.2
+    await asyncio.gather(*(local.ask("a.tar.gz") for _ in range(4)))
+    assert sorted(len(container.loaded) for container in runtime.containers) == [0, 1]
+    await asyncio.gather(*(local.ask("a.tar.gz") for _ in range(12)))
+    assert sorted(len(container.loaded) for container in runtime.containers) == [1, 1]
+
+
 @pytest.mark.parametrize("fault", ["ping_status", "models_status"])
 async def test_an_unhealthy_container_is_replaced(
     around: str, tmp_path, runtime: ScriptedRuntime, fault: str

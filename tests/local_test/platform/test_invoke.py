@@ -113,6 +113,12 @@ async def test_a_load_is_given_up_at_last(around: str, tmp_path, runtime: Script
         assert await local.ask("a.tar.gz") == "a.tar.gz 1"
 
 
+async def test_letters_of_other_alphabets_in_a_name(local: Platform) -> None:
+    local.store.put("Köln.tar.gz")
+    await local.deploy(record())
+    assert await local.ask("Köln.tar.gz") == "Köln.tar.gz 1"
+
+
 # -- What is asked for is not there ---------------------------------------------------------------
 
 

@@ -168,13 +168,5 @@ async def test_the_same_seed_gives_the_same_evictions(around: str, tmp_path) -> 
             await local.deploy(record())
             await zipf(local, 8, 40, at_once=1, seed=3)
             evictions.append(local.unloaded())
-        _empty(local)
     assert evictions[0] == evictions[1]
     assert len(evictions[0]) > 10
-
-
-def _empty(local: Platform) -> None:
-    s3 = local.store.s3
-    for listed in s3.list_objects_v2(Bucket="models").get("Contents", []):
-        s3.delete_object(Bucket="models", Key=listed["Key"])
-    s3.delete_bucket(Bucket="models")
