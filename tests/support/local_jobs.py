@@ -148,7 +148,7 @@ class Jobs:
                 at_once,
             )
             try:
-                return await asyncio.wait_for(work(self.runner), 110)
+                return await asyncio.wait_for(work(self.runner), 240)
             finally:
                 await self.runner.close()
                 await self.runtime.close()

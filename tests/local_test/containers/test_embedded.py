@@ -28,7 +28,7 @@ def _run(run: Path, work: Callable[[EmbeddedRuntime], Awaitable[Any]]) -> Any:
     async def main() -> Any:
         runtime = EmbeddedRuntime(run, "xgboost-mme:cpu")
         try:
-            return await asyncio.wait_for(work(runtime), 25)
+            return await asyncio.wait_for(work(runtime), 120)
         finally:
             await runtime.close()
 
