@@ -104,7 +104,7 @@ class Variant:
             instance.cpu = 0.35 + 0.5 * chance.random()
             for model in instance.loaded.values():
                 model.in_flight = 0
-        wave = 1 + 0.5 * math.sin(now / 40)
+        wave = 1 + 0.5 * math.sin((now - self.world.begun) / 40)
         count = round(self.rate * wave * chance.uniform(0.8, 1.2)) if self.instances else 0
         for name in chance.choices(self.models, self._weights, k=count):
             having = [each for each in self.instances if name in each.loaded]
@@ -160,7 +160,7 @@ class World:
     """Endpoints, training jobs, events and logs; `tick` is one second of their course."""
 
     def __init__(self, now: float, seed: int = 6) -> None:
-        self.now = now
+        self.now = self.begun = now
         self.chance = random.Random(seed)
         self.events = Events()
         self.endpoints: list[tuple[str, str, list[Variant]]] = []

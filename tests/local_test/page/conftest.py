@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from support.page_server import PageServer, World, page_server
 
+# A busy machine is slow, and not wrong.
+expect.set_options(timeout=30_000)
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

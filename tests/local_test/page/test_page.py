@@ -79,15 +79,14 @@ def test_events_come_without_a_poll(page: Page, server: PageServer) -> None:
 
 
 def test_events_are_counted_once_and_drawn(page: Page, server: PageServer) -> None:
-    loads = sum(
-        event["kind"] == "model loaded" and event["endpoint"] == "houses"
-        for event in server.world.events.recent
-    )
+    kinds = [each["kind"] for each in server.world.events.recent if each["endpoint"] == "houses"]
+    loads, evictions = kinds.count("model loaded"), kinds.count("model unloaded")
     polled(page)
     expect(page.locator("#timeline .legend b").first).to_have_text(str(loads))
     assert page.locator("#timeline rect.bar-load").count() > 0
     expect(page.locator("#timeline-chart svg")).to_have_attribute(
-        "aria-label", f"In the last five minutes: {loads} loads, 0 evictions, 0 failures"
+        "aria-label",
+        f"In the last five minutes: {loads} loads, {evictions} evictions, 0 failures",
     )
 
 

@@ -7,7 +7,7 @@ import { WINDOW } from "./history.js";
 const LEFT = 56;
 const RIGHT = 10;
 const TOP = 6;
-const BOTTOM = 18;
+const BOTTOM = 21;
 // Where samples are further apart than this, nothing is known of what was between.
 const GAP_SECONDS = 5;
 

@@ -12,7 +12,7 @@ const COLUMNS = [
   ["Instances", "number"],
   ["Models", "number"],
   ["Memory", "memory"],
-  ["Hits", "number"],
+  ["Cache hits", "number"],
   ["p50", "number"],
   ["p99", "number"],
   ["Invocations", "number"],

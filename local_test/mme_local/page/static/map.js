@@ -6,9 +6,9 @@ import { settled, strips } from "./treemap.js";
 
 const SHADES = [
   { name: "in flight", class: "use-0", is: (model) => model.in_flight > 0 },
-  { name: "10 s", class: "use-1", is: (model, now) => now - model.last_used < 10 },
-  { name: "1 min", class: "use-2", is: (model, now) => now - model.last_used < 60 },
-  { name: "idle", class: "use-3", is: () => true },
+  { name: "< 10 s ago", class: "use-1", is: (model, now) => now - model.last_used < 10 },
+  { name: "< 1 min ago", class: "use-2", is: (model, now) => now - model.last_used < 60 },
+  { name: "longer ago", class: "use-3", is: () => true },
 ];
 const HINT = "Point at a model, or focus the map and use the arrow keys.";
 
