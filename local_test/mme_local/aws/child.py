@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from moto.moto_server.werkzeug_app import (
@@ -22,6 +22,7 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from mme_local.aws import objects
+from mme_local.aws.refusals import Respond, elsewhere, no_operation, no_service, service_of
 from mme_local.settings import ADDRESS
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -30,8 +31,6 @@ _WARM: Final = ("s3", "iam", "sts", "logs", "cloudwatch")
 
 _COLLECT_AFTER: Final = 32 << 20
 """Bytes of requests."""
-
-Respond = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Application:
@@ -49,10 +48,19 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
         """Answer a request, as WSGI has it."""
-        if _service(environ) in _OURS:
-            return _refuse(respond)
-        answer: Iterable[bytes] = self._moto(environ, respond)
-        self._free(int(environ.get("CONTENT_LENGTH") or 0))
+        service = service_of(environ)
+        if service in _OURS:
+            return elsewhere(environ, respond)
+        try:
+            answer: Iterable[bytes] = self._moto(environ, respond)
+        except NotImplementedError as error:
+            return no_operation(environ, respond, error)
+        except Exception:
+            if service and self._moto.get_backend_for_host(f"{service}.amazonaws.com") is None:
+                return no_service(environ, respond)
+            raise
+        finally:
+            self._free(int(environ.get("CONTENT_LENGTH") or 0))
         return answer
 
     def _free(self, received: int) -> None:
@@ -64,29 +72,6 @@ class Application:
         if self._received > _COLLECT_AFTER:
             self._received = 0
             gc.collect()
-
-
-def _service(environ: dict[str, Any]) -> str:
-    """The service that a request is signed for: ``Credential=KEY/DAY/REGION/SERVICE/…``."""
-    scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split("/")
-    return scope[3] if len(scope) > 3 else ""
-
-
-def _refuse(respond: Respond) -> Iterable[bytes]:
-    text = (
-        b'{"__type":"UnknownOperationException","message":"SageMaker is not at this address but at '
-        b"that of AWS_ENDPOINT_URL_SAGEMAKER and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME: run the "
-        b'client by mme local exec"}'
-    )
-    respond(
-        "400 BAD REQUEST",
-        [
-            ("Content-Type", "application/x-amz-json-1.1"),
-            ("Content-Length", str(len(text))),
-            ("x-amzn-ErrorType", "UnknownOperationException"),
-        ],
-    )
-    return [text]
 
 
 class _Handler(MotoRequestHandler):
@@ -114,7 +99,8 @@ def main() -> None:
     )
     application.warm()
     sys.stdout.write(f"{server.port}\n")
-    sys.stdout.close()
+    sys.stdout.flush()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # moto prints, too
     server.serve_forever()
 
 

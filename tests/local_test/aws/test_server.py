@@ -82,6 +82,21 @@ def test_sagemaker_is_not_answered_by_another(server, clients, service, call):
         call(client)
 
 
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments", "named"),
+    [
+        ("logs", "list_log_anomaly_detectors", {}, "ListLogAnomalyDetectors of logs"),
+        ("iam", "get_organizations_access_report", {"JobId": "a" * 36}, "OrganizationsAccess"),
+        ("braket", "search_jobs", {"filters": []}, "the service braket"),
+    ],
+)
+def test_what_is_not_there_is_named_once(clients, service, operation, arguments, named):
+    with pytest.raises(ClientError, match=rf"does not have .*{named}") as caught:
+        getattr(clients.client(service), operation)(**arguments)
+    assert "https://docs.getmoto.org" in str(caught.value)
+    assert caught.value.response["ResponseMetadata"].get("RetryAttempts", 0) == 0
+
+
 def test_only_loopback_is_listened_on(server):
     children = psutil.Process().children(recursive=True)
     assert listening(children) == {"127.0.0.1"}
