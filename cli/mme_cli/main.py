@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from mme_cli import archives, train
+from mme_cli import archives, local, train
 from mme_cli.failure import fail
 from mme_cli.houses import houses
 from mme_cli.push import push
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(train.app, name="train")
+app.add_typer(local.app, name="local")
 train.app.command()(many)
 for command in (archives.pack, archives.inspect, archives.verify, houses, push, report):
     app.command()(command)

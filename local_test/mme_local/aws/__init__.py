@@ -1,0 +1,1 @@
+"""AWS around the local SageMaker: moto's server, and clients of it."""

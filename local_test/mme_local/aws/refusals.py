@@ -1,0 +1,77 @@
+"""How the services of AWS say that something is not there, in the protocol of the request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+import orjson
+
+Respond = Callable[[str, list[tuple[str, str]]], Any]
+
+_LIST: Final = "https://docs.getmoto.org/en/latest/docs/services"
+_ACTION: Final = re.compile(r"The (\w+) action has not been implemented")
+_SERVICE: Final = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
+
+
+def service_of(environ: dict[str, Any]) -> str:
+    """The service that a request is signed for: ``Credential=KEY/DAY/REGION/SERVICE/…``."""
+    scope = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return scope[1].lower() if scope else ""
+
+
+def elsewhere(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+    """SageMaker's requests, which are not for this address."""
+    text = (
+        "SageMaker is not at this address but at that of AWS_ENDPOINT_URL_SAGEMAKER and "
+        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME: run the client by mme local exec"
+    )
+    return _refuse(environ, respond, "400 BAD REQUEST", "UnknownOperationException", text)
+
+
+def no_operation(
+    environ: dict[str, Any], respond: Respond, error: NotImplementedError
+) -> Iterable[bytes]:
+    """An operation that moto does not have; `error` is how moto says so."""
+    operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+    if not operation and (named := _ACTION.search(str(error))):
+        operation = "".join(word.capitalize() for word in named[1].split("_"))
+    asked = f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')}"
+    return _not_there(environ, respond, f"{operation or asked} of ")
+
+
+def no_service(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+    """A service that moto does not have."""
+    return _not_there(environ, respond, "the service ")
+
+
+def _not_there(environ: dict[str, Any], respond: Respond, what: str) -> Iterable[bytes]:
+    service = service_of(environ) or "this service"
+    text = f"moto, which is AWS here, does not have {what}{service}. What it has: {_LIST}"
+    return _refuse(environ, respond, "501 NOT IMPLEMENTED", "NotImplemented", text)
+
+
+def _is_query(environ: dict[str, Any]) -> bool:
+    return str(environ.get("CONTENT_TYPE", "")).startswith("application/x-www-form-urlencoded")
+
+
+def _refuse(
+    environ: dict[str, Any], respond: Respond, status: str, code: str, text: str
+) -> Iterable[bytes]:
+    error = f"<Error><Code>{code}</Code><Message>{escape(text)}</Message></Error>"
+    if service_of(environ) == "s3":
+        kind, body = "application/xml", error.encode()
+    elif _is_query(environ):
+        kind, body = "text/xml", f"<ErrorResponse>{error}</ErrorResponse>".encode()
+    else:
+        kind = "application/x-amz-json-1.1"
+        body = orjson.dumps({"__type": code, "message": text})
+    headers = [
+        ("Content-Type", kind),
+        ("Content-Length", str(len(body))),
+        ("x-amzn-ErrorType", code),
+    ]
+    respond(status, headers)
+    return [body]

@@ -1,0 +1,1 @@
+"""The control plane: what SageMaker's API creates, describes, lists and deletes."""

@@ -1,0 +1,1 @@
+"""Training jobs: channels, containers, artifacts, metrics, logs."""

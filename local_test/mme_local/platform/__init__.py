@@ -1,0 +1,1 @@
+"""The multi-model platform: what AWS does between InvokeEndpoint and the container."""

@@ -1,0 +1,120 @@
+"""IAM policies as documents: whether they allow an action on a resource, in a context.
+
+What is evaluated: Effect, Action and NotAction, Resource and NotResource, with wildcards, and
+conditions on strings. A statement with another condition operator does not match if it allows, and
+does if it denies: what is not understood gives nobody anything.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
+
+Decision = Literal["allow", "deny", "implicit deny"]
+
+_OPERATOR: Final = re.compile(
+    r"(?:(?P<set>ForAnyValue|ForAllValues):)?"
+    r"String(?P<not>Not)?(?P<how>Equals|EqualsIgnoreCase|Like)(?P<exists>IfExists)?"
+)
+
+
+def decide(
+    documents: Iterable[Mapping[str, Any]], action: str, resource: str, context: Mapping[str, str]
+) -> Decision:
+    """What policies say together: an explicit deny counts for more than any allow.
+
+    Args:
+        documents: the policies.
+        action: as ``sagemaker:InvokeEndpoint``.
+        resource: an ARN.
+        context: condition keys in lower case and their values.
+    """
+    allowed = False
+    for document in documents:
+        for statement in _list(document.get("Statement", [])):
+            denies = statement.get("Effect") == "Deny"
+            if not (_acts(statement, action) and _concerns(statement, resource)):
+                continue
+            if not _holds(statement.get("Condition", {}), context, otherwise=denies):
+                continue
+            if denies:
+                return "deny"
+            allowed = True
+    return "allow" if allowed else "implicit deny"
+
+
+def _acts(statement: Mapping[str, Any], action: str) -> bool:
+    if "Action" in statement:
+        return any(_like(each, action, fold=True) for each in _list(statement["Action"]))
+    others = _list(statement.get("NotAction", []))
+    return bool(others) and not any(_like(each, action, fold=True) for each in others)
+
+
+def _concerns(statement: Mapping[str, Any], resource: str) -> bool:
+    if "Resource" in statement:
+        return any(_like(each, resource) for each in _list(statement["Resource"]))
+    others = _list(statement.get("NotResource", []))
+    return bool(others) and not any(_like(each, resource) for each in others)
+
+
+def _holds(
+    conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str], otherwise: bool
+) -> bool:
+    """Whether all conditions hold; `otherwise` is for those that are not understood."""
+    for operator, keys in conditions.items():
+        for key, wanted in keys.items():
+            if not _condition(operator, context.get(key.lower()), _list(wanted), otherwise):
+                return False
+    return True
+
+
+def _condition(operator: str, value: str | None, wanted: list[str], otherwise: bool) -> bool:
+    if operator == "Null":
+        return (value is None) == (str(wanted[0]).lower() == "true")
+    parsed = _OPERATOR.fullmatch(operator)
+    if parsed is None:
+        return otherwise
+    if value is None:
+        # AWS: a key that is not there fails a condition, but not a negated one.
+        return bool(parsed["exists"] or parsed["set"] == "ForAllValues" or parsed["not"])
+    return _compare(parsed["how"], value, wanted) != bool(parsed["not"])
+
+
+def _compare(how: str, value: str, wanted: list[str]) -> bool:
+    if how == "Like":
+        return any(_like(str(pattern), value) for pattern in wanted)
+    if how == "EqualsIgnoreCase":
+        return value.lower() in {str(each).lower() for each in wanted}
+    return value in wanted
+
+
+def _like(pattern: str, value: str, fold: bool = False) -> bool:
+    """Whether a value is like a pattern: ``*`` is any number of characters, ``?`` is one.
+
+    A regular expression would take exponential time for some patterns; this goes back to the last
+    star only, which is enough.
+    """
+    if fold:
+        pattern, value = pattern.lower(), value.lower()
+    at = position = 0
+    star, resume = -1, 0
+    while position < len(value):
+        # A star first: the value may have one too, at which the pattern's is no plain letter.
+        if at < len(pattern) and pattern[at] == "*":
+            star, resume = at, position
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", value[position]):
+            at += 1
+            position += 1
+        elif star >= 0:
+            resume += 1
+            at, position = star + 1, resume
+        else:
+            return False
+    return not pattern[at:].strip("*")
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

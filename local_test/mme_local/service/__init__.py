@@ -1,0 +1,1 @@
+"""AWS's protocols, as botocore's own service models describe them: requests in, answers out."""
