@@ -26,12 +26,12 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import httpx
-from mme_local.containers.embedded import EmbeddedRuntime
 
 from benchmarks.models import ROW, write_models
 from benchmarks.server import HOST, BenchmarkError, free_port
 from mme_local.aws.clients import Clients
 from mme_local.containers import instance_types
+from mme_local.containers.embedded import EmbeddedRuntime
 from mme_local.control.records import EndpointRecord, Invocation, ResolvedConfig, ResolvedVariant
 from mme_local.platform.context import Context
 from mme_local.platform.endpoint import EndpointManager

@@ -94,6 +94,7 @@ def test_it_answers_soon(tmp_path):
         assert local.address.sagemaker in local.said
 
 
+@pytest.mark.slow
 def test_nothing_listens_off_loopback_and_all_of_it_ends(tmp_path, model):
     with up(tmp_path) as local:
         host(local, "houses", model)
@@ -114,6 +115,7 @@ def test_a_signal_ends_it_in_order(tmp_path, number):
         assert "Traceback" not in local.said
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_no_process(tmp_path, model):
     with up(tmp_path) as local:
         host(local, "houses", model)
@@ -159,6 +161,7 @@ def test_a_setting_that_is_wrong_is_said(tmp_path):
     assert "mme: runtime: Input should be 'auto', 'docker' or 'embedded'" in found.stderr
 
 
+@pytest.mark.slow
 def test_state_outlives_it(tmp_path, model):
     options = ("--state", str(tmp_path / "state"))
     with up(tmp_path, *options) as local:

@@ -97,26 +97,7 @@ class EmbeddedRuntime:
         try:
             for each in (directory / "tmp", directory / "home"):
                 each.mkdir(parents=True)
-            output, given = os.pipe()
-            try:
-                # On the loop's own thread: the process ends with the thread that has started it.
-                process = await asyncio.create_subprocess_exec(
-                    *self._command(spec),
-                    stdin=DEVNULL,
-                    # Not asyncio's own pipe, for which a process has not ended as long as another
-                    # holds it open.
-                    stdout=given,
-                    stderr=STDOUT,
-                    cwd=directory / "home",
-                    env=self._environment(spec, directory, port),
-                    start_new_session=True,
-                    preexec_fn=_prepare(self._cpus(spec.cpus)),
-                )
-            except BaseException:
-                os.close(output)
-                raise
-            finally:
-                os.close(given)
+            process, output = await self._spawn(spec, directory, port)
         except OSError as error:
             self._ports.discard(port)
             shutil.rmtree(directory, ignore_errors=True)
@@ -129,6 +110,29 @@ class EmbeddedRuntime:
         """End every process that is left."""
         await asyncio.gather(*(container.remove() for container in list(self._containers)))
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    async def _spawn(self, spec: ContainerSpec, directory: Path, port: int) -> tuple[Process, int]:
+        """The process, and the end of a pipe that its output comes from."""
+        # Not asyncio's own pipe: for that, a process has not ended as long as another holds it.
+        output, given = os.pipe()
+        try:
+            # On the loop's own thread: the process ends with the thread that has started it.
+            process = await asyncio.create_subprocess_exec(
+                *self._command(spec),
+                stdin=DEVNULL,
+                stdout=given,
+                stderr=STDOUT,
+                cwd=directory / "home",
+                env=self._environment(spec, directory, port),
+                start_new_session=True,
+                preexec_fn=_prepare(self._cpus(spec.cpus)),
+            )
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(given)
+        return process, output
 
     def _check(self, image: str) -> None:
         if not images.is_ours(image, self._image):

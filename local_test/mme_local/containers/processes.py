@@ -62,6 +62,9 @@ class Tree:
                 yield from descendants
 
     def _in_session(self) -> Iterator[psutil.Process]:
+        """Those of the first's session, unless it is another's by now that has the same number."""
+        if psutil.pid_exists(self._session) and not self._root.is_running():
+            return
         for pid in psutil.pids():
             with contextlib.suppress(psutil.Error, OSError):
                 if os.getsid(pid) == self._session:

@@ -90,7 +90,6 @@ class JobRun:
         slots = self._around.slots.take(plan.instance_count)
         await self._unless_stopped(stack.enter_async_context(slots))
         clean = partial(shutil.rmtree, self._root, ignore_errors=True)
-        await self._around.in_thread(clean)  # Of a run that was killed.
         stack.push_async_callback(self._around.in_thread, clean)
         self._move(course.STARTING, course.PREPARING)
         hosts = await self._around.runtime.hosts(self.job.name.lower(), plan.instance_count)

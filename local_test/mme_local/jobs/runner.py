@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -47,11 +48,13 @@ class JobRunner:
         at_once: int | None = None,
     ) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, "mme-job")
+        directory = settings.run.absolute() / "jobs"
+        shutil.rmtree(directory, ignore_errors=True)  # Of a run that was killed.
         self._around = Surroundings(
             runtime,
             clients,
             settings.image,
-            settings.run.absolute() / "jobs",
+            directory,
             events,
             log_streams,
             metrics,

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from mme_local.containers.spec import Container, ContainerSpec
 
 LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 NAMESPACE: Final = "/aws/sagemaker/TrainingJobs"
+
+Unit = Literal["None", "Percent"]
 
 
 class LogStream(Protocol):
@@ -33,7 +35,7 @@ class MetricSink(Protocol):
     """CloudWatch's metrics."""
 
     def put(
-        self, namespace: str, name: str, dimensions: Mapping[str, str], value: float, unit: str
+        self, namespace: str, name: str, dimensions: Mapping[str, str], value: float, unit: Unit
     ) -> None:
         """Take one value, of now."""
 

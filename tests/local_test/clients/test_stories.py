@@ -18,6 +18,7 @@ CITIES = ["Chicago_IL", "Houston_TX", "LosAngeles_CA", "NewYork_NY"]
 PRICE = r"\d{5,7}(\.\d+)?"
 
 
+@pytest.mark.slow
 def test_boto3(local, example):
     done = local.exec(sys.executable, example("with_boto3.py"))
     assert done.returncode == 0, done.stderr

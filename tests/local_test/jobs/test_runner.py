@@ -89,6 +89,11 @@ def test_a_job_trains(jobs) -> None:
     rounds = [line for line in lines if line.startswith("[") and "#011train-rmse:" in line]
     assert len(rounds) == 25
 
+    host = [{"Name": "Host", "Value": "Chicago-1/algo-1"}]
+    measured = {
+        each["MetricName"] for each in jobs.metrics.data[GROUP] if each["Dimensions"] == host
+    }
+    assert measured == {"CPUUtilization", "MemoryUtilization"}
     jobs.metrics.flush()
     seen = jobs.clients.client("cloudwatch").get_metric_statistics(
         Namespace=GROUP,

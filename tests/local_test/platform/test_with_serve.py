@@ -153,9 +153,12 @@ async def test_models_answer_as_xgboost_does(around: str, tmp_path: Path) -> Non
         with pytest.raises(ApiError) as caught:
             await local.ask("empty.tar.gz", BODY)
         assert caught.value.code == "ModelError"
+        with pytest.raises(ApiError) as caught:
+            await local.ask("one.tar.gz", bytes(25 << 20))
+        assert caught.value.fields["OriginalStatusCode"] == 413
         await local.context.metrics.flush()
-        assert metric(local, "ModelCacheHit", "SampleCount") == 4
-        assert metric(local, "ModelCacheHit", "Sum") == 2
+        assert metric(local, "ModelCacheHit", "SampleCount") == 5
+        assert metric(local, "ModelCacheHit", "Sum") == 3
         await local.context.logs.flush()
         instance = local.manager.find("houses").variants["AllTraffic"].instances[0]
         events = local.context.clients.client("logs").get_log_events(
