@@ -9,7 +9,7 @@ DEV := .venv/.installed-dev
 DEMO := $(firstword $(wildcard $(DEV)) .venv/.installed-demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-container lint format bench image image-gpu base-image push clean
+.PHONY: help demo test test-container lint format bench bench-local image image-gpu base-image push clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ format: $(DEV) ## Format the code and fix what can be fixed
 
 bench: $(DEV) ## Measure against stock multi-model-server; ARGS go to the benchmark
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-local: $(DEV) ## Measure what the local SageMaker adds to an invocation
+	@$(BIN)/python -m benchmarks.local_platform $(ARGS)
 
 # The classic builder does too; a base image of another name: make image BASE_IMAGE=...
 IMAGE := xgboost-mme
