@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from mme_cli import archives, train
+from mme_cli.conformance import conformance
 from mme_cli.failure import fail
 from mme_cli.houses import houses
 from mme_cli.report import report
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(train.app, name="train")
 train.app.command()(many)
-for command in (archives.pack, archives.inspect, archives.verify, houses, report):
+for command in (archives.pack, archives.inspect, archives.verify, conformance, houses, report):
     app.command()(command)
 
 
