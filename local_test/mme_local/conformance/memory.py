@@ -17,6 +17,7 @@ from mme_local.conformance.target import Target
 _LOADS = 3000
 _SECONDS = 300.0
 _EXCHANGES = 10
+_PAUSE = 1.0  # seconds before every other exchange
 _UNLOADS = 3  # how many may have to go for one to come
 
 
@@ -132,6 +133,7 @@ def _exchange(server: Server, loaded: list[Model]) -> str:
     """Unload and load in turn, as the platform does with more models than fit."""
     most = 0
     for number in range(1, _EXCHANGES + 1):
+        time.sleep(_PAUSE * (number % 2))  # a load comes at once, or after a download
         model = server.models.fresh(large=True)
         for unloads in range(1, _UNLOADS + 1):
             if not loaded:
