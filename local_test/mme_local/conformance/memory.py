@@ -17,7 +17,7 @@ from mme_local.conformance.target import Target
 _LOADS = 3000
 _SECONDS = 300.0
 _EXCHANGES = 10
-_PAUSE = 1.0  # seconds before every other exchange
+_PAUSE = 1.0  # seconds between unload and load, in every other exchange
 _UNLOADS = 3  # how many may have to go for one to come
 
 
@@ -133,13 +133,13 @@ def _exchange(server: Server, loaded: list[Model]) -> str:
     """Unload and load in turn, as the platform does with more models than fit."""
     most = 0
     for number in range(1, _EXCHANGES + 1):
-        time.sleep(_PAUSE * (number % 2))  # a load comes at once, or after a download
         model = server.models.fresh(large=True)
         for unloads in range(1, _UNLOADS + 1):
             if not loaded:
                 raise Doubtful(f"load {number}: no model is left to unload")
             gone = server.unload(loaded.pop(0))
             expect(gone.status == 200, f"DELETE: {gone}")
+            time.sleep(_PAUSE * (number % 2))  # a load comes at once, or after a download
             answer = server.load(model)
             most = max(most, unloads)
             if answer.status != 507:

@@ -117,8 +117,8 @@ class Server:
         query: dict[str, str] = {}
         for _ in range(_PAGES):
             answer = self.send("GET", f"/models?{urlencode(query)}" if query else "/models")
-            body = answer.json()
             expect(answer.status == 200, f"GET /models: {answer}")
+            body = answer.json()
             listed = body.get("models") if isinstance(body, dict) else None
             expect(isinstance(listed, list), f"GET /models has no list of models: {answer}")
             yield [each for each in listed or [] if isinstance(each, dict)]
