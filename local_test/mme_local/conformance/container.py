@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ from docker import DockerClient
 from docker.errors import APIError
 
 from mme_local.conformance.models import Models, Payload
-from mme_local.conformance.registry import Seen
+from mme_local.conformance.registry import Seen, Unasked
 from mme_local.conformance.server import Server
 
 ENVIRONMENT: Final[Mapping[str, str]] = {
@@ -23,10 +25,16 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 """What a multi-model endpoint sets."""
 HOSTNAME: Final = "model.aws.local"
 PREFIX: Final = "mme-conformance-"
-"""Names of containers and networks begin so."""
+"""Names of containers and networks begin so; the id of the process that made them follows."""
 MIB: Final = 1 << 20
 STOP_WITHIN: Final = 30
 """Seconds between SIGTERM and SIGKILL."""
+
+
+_EVERY_STAT: Final = (
+    'for file in /proc/[0-9]*/stat; do read -r line < "$file" && echo "$line"; done 2>/dev/null'
+)
+"""Of the shell's own commands: many images have no ps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Container:
     ) -> None:
         self._engine = engine
         self._stack = ExitStack()
-        name = f"{PREFIX}{secrets.token_hex(6)}"
+        name = new_name()
         if offline:
             options["network"] = name
         else:
@@ -127,9 +135,15 @@ class Container:
         return Usage(memory.get("usage", 0) - inactive, stats["pids_stats"].get("current", 0))
 
     def zombies(self) -> list[str]:
-        """Names of processes in it that have ended, and that nobody waits for."""
-        table = self._docker.top(ps_args="-eo pid,stat,comm")
-        return [row[2] for row in table["Processes"] or [] if row[1].startswith("Z")]
+        """Names of processes in it that have ended, and that nobody waits for.
+
+        The engine's own list of processes has none of them: it is the control group's.
+
+        Raises:
+            Unasked: there is no shell in the image to look with.
+        """
+        found = re.findall(r"^\d+ \((.*)\) Z ", self._shell(_EVERY_STAT), re.MULTILINE)
+        return sorted(found)
 
     def oom_kills(self) -> int:
         """How often the kernel ended one of its processes for memory."""
@@ -141,13 +155,22 @@ class Container:
         )
         return len(list(events))
 
-    def make_orphan(self) -> bool:
-        """Leave a process in it without its parent, which ends soon; False without a shell."""
+    def make_orphan(self) -> None:
+        """Leave a process in it without its parent, which ends soon.
+
+        Raises:
+            Unasked: there is no shell in the image to make it with.
+        """
+        self._shell("(sleep 0.2 &)")
+
+    def _shell(self, script: str) -> str:
         try:
-            status, _ = self._docker.exec_run(["/bin/sh", "-c", "(sleep 0.2 &)"])
-        except APIError:
-            return False
-        return bool(status == 0)
+            status, output = self._docker.exec_run(["/bin/sh", "-c", script])
+        except APIError as error:
+            raise Seen(f"the engine runs nothing in it: {error.explanation}") from error
+        if status in (126, 127):
+            raise Unasked("the image has no /bin/sh, by which to look for zombies")
+        return str(output.decode(errors="replace"))
 
     def stop(self) -> int:
         """What SageMaker does: SIGTERM, SIGKILL later. Return the exit status; 137 is SIGKILL."""
@@ -188,3 +211,8 @@ class Container:
                 raise Seen(f"/ping and /models not 200 within {within:.0f} s: {self.log()}")
             time.sleep(0.1)
         return time.monotonic() - started
+
+
+def new_name() -> str:
+    """A name for a container or a network that nobody else has."""
+    return f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"

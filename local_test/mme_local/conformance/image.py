@@ -10,7 +10,7 @@ from typing import IO, Any, Final, cast
 from docker.errors import APIError
 
 from mme_local.conformance import clauses
-from mme_local.conformance.container import MIB, PREFIX
+from mme_local.conformance.container import MIB, new_name
 from mme_local.conformance.registry import Doubtful, Seen, Unasked, check, expect
 from mme_local.conformance.target import Target
 
@@ -97,7 +97,7 @@ def user(target: Target) -> str:
 def no_driver(target: Target) -> str:
     """The driver comes from the host."""
     target.image()
-    container = target.engine.containers.create(target.name, ["serve"], name=f"{PREFIX}files")
+    container = target.engine.containers.create(target.name, ["serve"], name=new_name())
     try:
         names = (member.name for member in _members(container.export(chunk_size=MIB)))
         found = [name for name in names if _is_driver(name)]

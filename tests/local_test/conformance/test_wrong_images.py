@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import threading
@@ -53,15 +54,15 @@ def engine() -> Iterator[DockerClient]:
         client.images.get(IMAGE)
     except ImageNotFound:
         pytest.fail(f"the engine has no image {IMAGE}: build it, or name it in MME_TEST_IMAGE")
-    before = left_over(client)
     yield client
-    assert left_over(client) == before
+    assert left_over(client) == set()
     client.close()
 
 
 def left_over(engine: DockerClient) -> set[str]:
+    """What this process has started and not removed."""
     things = [*engine.containers.list(all=True), *engine.networks.list()]
-    return {thing.name for thing in things if thing.name.startswith(PREFIX)}
+    return {thing.name for thing in things if thing.name.startswith(f"{PREFIX}{os.getpid()}-")}
 
 
 @pytest.fixture
@@ -172,8 +173,8 @@ class Registry:
     """A registry that has one manifest, of this type; `with` gives its host and port."""
 
     def __init__(self, media_type: str) -> None:
-        headers = {"Docker-Content-Digest": f"sha256:{'0' * 64}"}
         body = b'{"schemaVersion": 2, "mediaType": "%s"}' % media_type.encode()
+        headers = {"Docker-Content-Digest": f"sha256:{hashlib.sha256(body).hexdigest()}"}
 
         async def manifest(_: Request) -> Response:
             return Response(body, media_type=media_type, headers=headers)
@@ -182,7 +183,7 @@ class Registry:
             return Response(b"{}", headers={"Docker-Distribution-Api-Version": "registry/2.0"})
 
         self.port = free_port()
-        routes = [Route("/v2/", base), Route("/v2/models/manifests/1", manifest)]
+        routes = [Route("/v2/", base), Route("/v2/models/manifests/{reference}", manifest)]
         config = uvicorn.Config(Starlette(routes=routes), port=self.port, log_level="warning")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run)
