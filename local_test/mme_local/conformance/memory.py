@@ -17,7 +17,7 @@ from mme_local.conformance.target import Target
 _LOADS = 3000
 _SECONDS = 300.0
 _EXCHANGES = 10
-_PAUSE = 1.0  # seconds between unload and load, in every other exchange
+_PAUSE = 1.0  # seconds between unload and load, in the first half of the exchanges
 _UNLOADS = 3  # how many may have to go for one to come
 
 
@@ -103,6 +103,7 @@ def _fill(target: Target) -> _Filled:
             filled.room = _seen(lambda: _exchange(server, list(filled.loaded)))
         except NoAnswer as error:
             filled.reason = str(error)
+            filled.others = _seen(lambda: _ask_all(server, filled.loaded))
         filled.end = _seen(lambda: _expect_alive(container))
     return filled
 
@@ -139,7 +140,8 @@ def _exchange(server: Server, loaded: list[Model]) -> str:
                 raise Doubtful(f"load {number}: no model is left to unload")
             gone = server.unload(loaded.pop(0))
             expect(gone.status == 200, f"DELETE: {gone}")
-            time.sleep(_PAUSE * (number % 2))  # a load comes at once, or after a download
+            if number <= _EXCHANGES // 2:  # a load comes after a download, or at once
+                time.sleep(_PAUSE)
             answer = server.load(model)
             most = max(most, unloads)
             if answer.status != 507:
@@ -152,7 +154,7 @@ def _exchange(server: Server, loaded: list[Model]) -> str:
 
 def _expect_alive(container: Container) -> str:
     kills, state = container.oom_kills(), container.state
-    expect(not kills and not state["OOMKilled"], f"{max(kills, 1)} times, {container.log(160)}")
+    expect(not kills and not state["OOMKilled"], f"{max(kills, 1)} times: {container.log(160)}")
     expect(state["Running"], f"it ended with status {state['ExitCode']}")
     return "none"
 

@@ -137,12 +137,12 @@ def _writable(root: Path | None) -> Path:
 
 
 def train(large: bool = False) -> xgb.Booster:
-    """A model of house prices: of 20 trees, or of so many that a file is some 9 MB."""
+    """A model of house prices: of 20 trees, or of so many that a file is some 13 MB."""
     houses = make_houses("Chicago_IL", 2000 if large else 500)
     matrix = xgb.DMatrix(houses[list(FEATURES)].to_numpy(np.float32), houses[LABEL])
     parameters = {"max_depth": 12 if large else 4, "eta": 0.2, "nthread": 1}
     booster = xgb.train(parameters, matrix, 5 if large else 20)
-    return _repeated(booster, 80) if large else booster
+    return _repeated(booster, 120) if large else booster
 
 
 def _repeated(booster: xgb.Booster, times: int) -> xgb.Booster:

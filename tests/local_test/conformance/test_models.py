@@ -43,7 +43,7 @@ def test_directories_with_nothing_to_load(tmp_path: Path):
 
 def test_a_large_model_predicts():
     booster = train(large=True)
-    assert booster.num_boosted_rounds() == 400
+    assert booster.num_boosted_rounds() == 600
     assert len(booster.save_raw("ubj")) > 5_000_000
     assert np.isfinite(booster.predict(xgb.DMatrix(np.ones((1, 6), np.float32)))[0])
 
