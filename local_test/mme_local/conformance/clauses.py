@@ -1,6 +1,6 @@
 """What the checks are from: AWS's documentation, or what users saw where that says nothing.
 
-A quotation is AWS's own words, as published in November 2026; the rest is a paraphrase.
+What is in quotation marks is AWS's own words; the rest is a paraphrase.
 """
 
 from __future__ import annotations
