@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from mme_cli import archives, local, train
+from mme_cli.conformance import conformance
 from mme_cli.failure import fail
 from mme_cli.houses import houses
 from mme_cli.push import push
@@ -24,7 +25,10 @@ app = typer.Typer(
 app.add_typer(train.app, name="train")
 app.add_typer(local.app, name="local")
 train.app.command()(many)
-for command in (archives.pack, archives.inspect, archives.verify, houses, push, report):
+for command in (
+    *(archives.pack, archives.inspect, archives.verify),
+    *(conformance, houses, push, report),
+):
     app.command()(command)
 
 
