@@ -26,8 +26,13 @@ app.add_typer(train.app, name="train")
 app.add_typer(local.app, name="local")
 train.app.command()(many)
 for command in (
-    *(archives.pack, archives.inspect, archives.verify),
-    *(conformance, houses, push, report),
+    archives.pack,
+    archives.inspect,
+    archives.verify,
+    conformance,
+    houses,
+    push,
+    report,
 ):
     app.command()(command)
 
