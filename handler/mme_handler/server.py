@@ -53,8 +53,8 @@ _DRAIN_LIMIT: Final = 6.0  # seconds; SageMaker sends SIGKILL 30 s after SIGTERM
 _MEASURE_INTERVAL: Final = 2.0  # seconds
 _PLAIN_PATH: Final = re.compile(r"[!-+\--\[\]-~]+( +[!-+\--\[\]-~]+)*")
 # What grows while models come and go at the limit: Java's compiled code and stacks, and heaps with
-# holes. In a thousand rounds at 1 GiB it was 30 MB.
-_GROWTH: Final = 40 << 20
+# holes. In a thousand rounds at 1 GiB it was 30 to 60 MB.
+_GROWTH: Final = 56 << 20
 _LAUNCHER_SIZE: Final = 120_000  # bytes that one launcher takes
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36

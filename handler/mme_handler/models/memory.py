@@ -253,9 +253,8 @@ class Cgroup:
         if "anon" in stat:  # v2
             return stat["anon"] + stat.get("shmem", 0) + stat.get("kernel", 0)
         # Page tables, stacks and sockets: two tenths of a megabyte for each model.
-        return stat.get("total_rss", 0) + (
-            _read_number(self._directory / "memory.kmem.usage_in_bytes") or 0
-        )
+        kernel = _read_number(self._directory / "memory.kmem.usage_in_bytes") or 0
+        return stat.get("total_rss", 0) + stat.get("total_shmem", 0) + kernel
 
 
 def lowest_limit(

@@ -12,6 +12,7 @@ down too is the culprit. Its digest is kept, so that the same file never meets a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -41,6 +42,7 @@ from mme_handler.workers.reports import Reports
 log = get_logger(__name__)
 
 _MOST_CULPRITS: Final = 1000
+_PAUSES: Final = (0.0, 0.05, 0.2)  # seconds after which unloaded models may have given way
 _HOST_WITHIN: Final = 30.0  # seconds for a host to come back
 
 
@@ -195,13 +197,19 @@ class Pool:
         return "shared"
 
     async def _admit(self, launch: Launch, kind: Kind, archive: Archive, gpu: int | None) -> None:
-        try:
-            self._admission.admit(launch, kind, archive, gpu)
-        except OutOfMemoryError as error:
-            self.sweep()
-            if isinstance(error, MeasuredError):
-                await self.reports.trim()
-            self._admission.admit(launch, kind, archive, gpu)
+        admit = partial(self._admission.admit, launch, kind, archive, gpu)
+        with contextlib.suppress(OutOfMemoryError):
+            admit()
+            return
+        self.sweep()
+        for pause in _PAUSES:
+            with contextlib.suppress(MeasuredError):
+                admit()
+                return
+            # What was unloaded may still be on its way back to the system.
+            await self.reports.trim()
+            await asyncio.sleep(pause)
+        admit()
 
     async def _load(
         self,

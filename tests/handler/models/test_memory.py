@@ -325,7 +325,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 V2_STAT = "anon 5000\nfile 9999999\nkernel 70\nshmem 600\nslab 4"
-V1_STAT = "cache 999\nrss 10\ntotal_cache 77777\ntotal_rss 4321\ntotal_mapped_file 5"
+V1_STAT = "cache 999\nrss 10\ntotal_cache 77777\ntotal_rss 4300\ntotal_shmem 21\ntotal_swap 5"
 
 
 def test_v2(tree):
