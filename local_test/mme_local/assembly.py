@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, cast
+from typing import Any, Final
 
 from starlette.applications import Starlette
 
@@ -24,7 +24,6 @@ from mme_local.control.plane import ControlPlane
 from mme_local.events import Events
 from mme_local.jobs.runner import JobRunner
 from mme_local.jobs.telemetry import LogStream as JobLog
-from mme_local.jobs.telemetry import MetricSink
 from mme_local.page.logs import LogTail
 from mme_local.page.routes import page_routes
 from mme_local.platform.access import Access
@@ -35,6 +34,9 @@ from mme_local.platform.scaling import Autoscaler
 from mme_local.settings import LocalSettings, PlatformParameters
 from mme_local.telemetry.log_streams import LogStream, LogStreams
 from mme_local.telemetry.metrics import Metrics
+
+_EVENTS_SHOWN: Final = 300
+"""Of those that are kept: the state is asked for each second."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +82,7 @@ async def assembled(settings: LocalSettings, stopping: asyncio.Event) -> AsyncIt
             telemetry.start()
             stack.push_async_callback(telemetry.close)
 
-        jobs = JobRunner(
-            runtime, clients, settings, events, _job_logs(logs), cast("MetricSink", metrics)
-        )
+        jobs = JobRunner(runtime, clients, settings, events, _job_logs(logs), metrics)
         stack.push_async_callback(jobs.close)
         endpoints = EndpointManager(
             Context(
@@ -108,7 +108,7 @@ async def assembled(settings: LocalSettings, stopping: asyncio.Event) -> AsyncIt
             return {
                 "endpoints": endpoints.snapshot(),
                 "training_jobs": jobs.snapshot(),
-                "events": list(events.recent),
+                "events": list(events.recent)[-_EVENTS_SHOWN:],
                 "aws_endpoint": aws.endpoint,
                 "runtime": runtime.name,
                 "version": version(),

@@ -5,7 +5,6 @@ https://aws.amazon.com/sagemaker/pricing/ and https://aws.amazon.com/ec2/instanc
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -111,7 +110,7 @@ def find(name: str) -> InstanceType:
     family, _, size = bare.partition(".")
     counted = _vcpus_of(size)
     if name == bare or family not in _GIB_PER_VCPU or counted is None:
-        near = get_close_matches(name, hosting_types() | training_types(), n=1)
+        near = get_close_matches(name, names(), n=1)
         raise LocalError(
             f"nothing is known here of the instance type {name}, whose CPUs and memory would be "
             f"the container's limits: use {_known(near) or 'ml.m5.large'}"
@@ -119,40 +118,12 @@ def find(name: str) -> InstanceType:
     return InstanceType(name, counted, counted * _GIB_PER_VCPU[family] * GIB)
 
 
-def nearest_hosting(training_type: str) -> str:
-    """The type that can host and is most like `training_type`: itself, if it can.
-
-    ``ml.t2.medium`` is nearest to ``ml.t3.medium``, which trains and cannot host.
-
-    Raises:
-        LocalError: nothing is known of `training_type`.
-    """
-    if training_type in hosting_types():
-        return training_type
-    wanted = find(training_type)
-    return min(_candidates(), key=lambda other: (_distance(wanted, other), other.name)).name
-
-
 @cache
-def hosting_types() -> frozenset[str]:
-    """What may host, by botocore's ProductionVariantInstanceType."""
-    return _enumeration("ProductionVariantInstanceType")
-
-
-@cache
-def training_types() -> frozenset[str]:
-    """What may train, by botocore's TrainingInstanceType."""
-    return _enumeration("TrainingInstanceType")
-
-
-def _enumeration(shape: str) -> frozenset[str]:
+def names() -> frozenset[str]:
+    """All that can train or host, by botocore's enumerations."""
     model = botocore.session.get_session().get_service_model("sagemaker")
-    return frozenset(model.shape_for(shape).enum)
-
-
-@cache
-def _candidates() -> tuple[InstanceType, ...]:
-    return tuple(find(name) for name in hosting_types() if _is_known(name))
+    shapes = ("ProductionVariantInstanceType", "TrainingInstanceType")
+    return frozenset(name for shape in shapes for name in model.shape_for(shape).enum)
 
 
 def _is_known(name: str) -> bool:
@@ -169,29 +140,3 @@ def _known(names: list[str]) -> str | None:
 def _vcpus_of(size: str) -> int | None:
     match = re.fullmatch(r"(\d+)xlarge", size)
     return 4 * int(match[1]) if match else _VCPUS.get(size)
-
-
-def _distance(one: InstanceType, other: InstanceType) -> tuple[float, ...]:
-    """How unlike they are: GPUs first, then size, kind, processor, generation."""
-    return (
-        abs(one.gpus - other.gpus),
-        abs(math.log2(one.vcpus / other.vcpus)) + abs(math.log2(one.memory / other.memory)),
-        _kind(one.name) != _kind(other.name),
-        _is_arm(one.name) != _is_arm(other.name),
-        abs(_generation(one.name) - _generation(other.name)),
-        len(other.name),  # The plainest of a generation: m5 before m5d.
-    )
-
-
-def _kind(name: str) -> str:
-    return name.removeprefix("ml.")[0]
-
-
-def _generation(name: str) -> int:
-    digit = re.search(r"\d", name)
-    return int(digit[0]) if digit else 0
-
-
-def _is_arm(name: str) -> bool:
-    """Whether its processor is AWS's own, as that of ``c6gd``, which runs other images."""
-    return re.match(r"ml\.[cmr]\d+g", name) is not None

@@ -100,6 +100,7 @@ def _shown(run: JobRun) -> dict[str, Any]:
         "name": job.name,
         "status": job.status,
         "secondary": job.secondary,
+        "failure_reason": job.failure_reason,
         "metrics": run.metrics.last,
         "seconds": round(seconds, 1),
     }

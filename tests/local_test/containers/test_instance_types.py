@@ -2,14 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mme_local.containers.instance_types import (
-    GIB,
-    InstanceType,
-    find,
-    hosting_types,
-    nearest_hosting,
-    training_types,
-)
+from mme_local.containers.instance_types import GIB, InstanceType, find, names
 from mme_local.errors import LocalError
 
 
@@ -48,9 +41,9 @@ def test_what_aws_publishes(name: str, vcpus: int, gib: float, gpus: int) -> Non
     ],
 )
 def test_every_size_of_the_families_that_are_used_with_xgboost(family: str) -> None:
-    names = [name for name in hosting_types() | training_types() if name.split(".")[1] == family]
-    assert names
-    for name in names:
+    sizes = [name for name in names() if name.split(".")[1] == family]
+    assert sizes
+    for name in sizes:
         assert find(name).vcpus >= 1
 
 
@@ -58,19 +51,3 @@ def test_every_size_of_the_families_that_are_used_with_xgboost(family: str) -> N
 def test_others_are_refused_with_one_that_is_known(name: str) -> None:
     with pytest.raises(LocalError, match=r"nothing is known here .* use ml\.\S+$"):
         find(name)
-
-
-@pytest.mark.parametrize(
-    ("training", "hosting"),
-    [
-        ("ml.t3.medium", "ml.t2.medium"),
-        ("ml.t3.2xlarge", "ml.t2.2xlarge"),
-        ("ml.m5.large", "ml.m5.large"),
-        ("ml.m7i-flex.xlarge", "ml.m7i.xlarge"),
-        ("ml.r5.8xlarge", "ml.r6i.8xlarge"),
-        ("ml.p3dn.24xlarge", "ml.p4d.24xlarge"),
-    ],
-)
-def test_the_nearest_that_can_host(training: str, hosting: str) -> None:
-    assert nearest_hosting(training) == hosting
-    assert hosting in hosting_types()
