@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ STOP_SECONDS: Final = 150.0
 """A training job may take 120 to end."""
 
 _DRAIN_SECONDS: Final = 2
+_THREADS: Final = 64
 _POLL: Final = 0.05
 
 _log = logging.getLogger(__name__)
@@ -56,6 +58,8 @@ def run(settings: LocalSettings, announce: Callable[[Address], None]) -> None:
 
 async def _run(settings: LocalSettings, announce: Callable[[Address], None]) -> None:
     asked = _signals()
+    # Downloads take a thread each for as long as they take; the default is six on two CPUs.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "mme-local"))
     with _listening(settings.port) as sock:
         async with assembled(settings, asked) as parts:
             server = _Server(_config(parts.app))

@@ -113,8 +113,12 @@ class Rendezvous:
     def disconnected(self, launch: Launch) -> None:
         """One of the model's connections has ended; find out whether the model is to go."""
         launch.connections -= 1
-        if launch.connections == 0 and launch.socket_path.as_posix() in self.launches:
+        if launch.connections:
+            return
+        if self.launches.get(launch.socket_path.as_posix()) is launch:
             self._unconnected.add(launch)
+        else:  # swept while it waited for room, and charged since
+            self._pool.unload(launch)
 
     def sweep(self) -> None:
         """Unload at once every model whose launcher has ended."""

@@ -55,6 +55,8 @@ class HomeProcess:
     pid: int | None = None
     keys: set[int] = field(default_factory=set)
     alive: bool = True
+    killed: bool = False
+    """Whether this server has ended it."""
     _loads: dict[int, asyncio.Future[Loaded]] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -89,6 +91,7 @@ class HomeProcess:
         """End the process, and whatever a model's code has started in it."""
         if self.pid is None:
             return
+        self.killed = True
         if self.kind == "isolated":
             kill_descendants(self.pid)
             with contextlib.suppress(OSError):

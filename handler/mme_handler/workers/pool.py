@@ -42,7 +42,11 @@ from mme_handler.workers.reports import Reports
 log = get_logger(__name__)
 
 _MOST_CULPRITS: Final = 1000
-_PAUSES: Final = (0.0, 0.05, 0.2)  # seconds after which unloaded models may have given way
+_KILLED: Final = (
+    "the process that was loading this model was killed, most likely for want of memory; "
+    "unload another model first"
+)
+_PAUSES: Final = (0.0, 0.1)  # seconds after which unloaded models may have given way
 _HOST_WITHIN: Final = 30.0  # seconds for a host to come back
 
 
@@ -187,6 +191,7 @@ class Pool:
             if served.launch is launch and served.home.kind == "isolated":
                 served.home.kill()
         if launch.loaded:
+            launch.loaded = False
             log.info("unloaded", model=launch.name)
 
     def _kind(self, archive: Archive) -> Kind:
@@ -207,8 +212,8 @@ class Pool:
                 admit()
                 return
             # What was unloaded may still be on its way back to the system.
-            await self.reports.trim()
             await asyncio.sleep(pause)
+            await self.reports.trim()
         admit()
 
     async def _load(
@@ -229,12 +234,10 @@ class Pool:
                 host.kill()
             except HomeEndedError:
                 why = "ended while it was loading this model"
-                if await self._zygote.exit_status(host.pid or 0) == -signal.SIGKILL:
-                    # No file does that: it is how the kernel ends a process for want of memory.
-                    raise OutOfMemoryError(
-                        "the host that was loading this model was killed, most likely for want of "
-                        "memory; unload another model first"
-                    ) from None
+                if await self._is_killed_for_memory(host):
+                    # By this file or by what else there was: next time it is not in a host.
+                    self._suspect(archive)
+                    raise OutOfMemoryError(_KILLED) from None
             log.warning(f"a host {why}: the model gets a process of its own", model=launch.name)
             self._suspect(archive)
             self._admission.release(launch)
@@ -243,6 +246,8 @@ class Pool:
         try:
             loaded = await self._load_into(home, launch, connection)
         except HomeEndedError:
+            if await self._is_killed_for_memory(home):
+                raise OutOfMemoryError(_KILLED) from None
             how = describe_exit(await self._zygote.exit_status(home.pid or 0))
             raise ModelLoadError(f"the process that was loading this model {how}") from None
         except MmeError:
@@ -250,6 +255,12 @@ class Pool:
             raise
         self._acquit(archive)
         return loaded
+
+    async def _is_killed_for_memory(self, home: HomeProcess) -> bool:
+        """Whether a process was ended as the kernel does it for want of memory."""
+        if home.killed:
+            return False
+        return await self._zygote.exit_status(home.pid or 0) == -signal.SIGKILL
 
     async def _load_into(
         self, home: HomeProcess, launch: Launch, connection: socket.socket

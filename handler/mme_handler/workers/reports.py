@@ -11,7 +11,8 @@ from typing import Final
 from mme_handler.workers.channel import Message
 from mme_handler.workers.homes import HomeProcess
 
-_ANSWER_WITHIN: Final = 1.0  # seconds
+_REPORT_WITHIN: Final = 1.0  # seconds
+_TRIM_WITHIN: Final = 0.3
 
 
 class Reports:
@@ -28,11 +29,12 @@ class Reports:
 
     async def fetch(self) -> None:
         """Have the homes send what they have counted; one that is at work counts next time."""
-        await self._ask("report", self._homes())
+        await self._ask("report", self._homes(), _REPORT_WITHIN)
 
     async def trim(self) -> None:
         """Have the hosts give back to the system at once what unloaded models held."""
-        await self._ask("trim", {home for home in self._homes() if home.kind == "shared"})
+        hosts = {home for home in self._homes() if home.kind == "shared"}
+        await self._ask("trim", hosts, _TRIM_WITHIN)
 
     async def drain(self, quiet: float, limit: float) -> None:
         """Wait until no home has been at work for `quiet` seconds, at most `limit` seconds."""
@@ -64,7 +66,7 @@ class Reports:
         for waiting in self._waiting.values():
             self._strike(home, waiting)
 
-    async def _ask(self, what: str, homes: set[HomeProcess]) -> None:
+    async def _ask(self, what: str, homes: set[HomeProcess], within: float) -> None:
         if not homes:
             return
         tag = next(self._tags)
@@ -73,7 +75,7 @@ class Reports:
         for home in tuple(homes):
             home.send({"do": what, "tag": tag})
         try:
-            await asyncio.wait_for(future, _ANSWER_WITHIN)
+            await asyncio.wait_for(future, within)
         except TimeoutError:
             pass
         finally:

@@ -22,7 +22,15 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from mme_local.aws import objects
-from mme_local.aws.refusals import Respond, elsewhere, no_operation, no_service, service_of
+from mme_local.aws.refusals import (
+    Respond,
+    elsewhere,
+    forbidden,
+    from_a_page,
+    no_operation,
+    no_service,
+    service_of,
+)
 from mme_local.settings import ADDRESS
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -48,6 +56,8 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
         """Answer a request, as WSGI has it."""
+        if from_a_page(environ):
+            return forbidden(environ, respond)
         service = service_of(environ)
         if service in _OURS:
             return elsewhere(environ, respond)

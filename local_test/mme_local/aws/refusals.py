@@ -9,9 +9,12 @@ from xml.sax.saxutils import escape
 
 import orjson
 
+from mme_local.settings import ADDRESS
+
 Respond = Callable[[str, list[tuple[str, str]]], Any]
 
 _LIST: Final = "https://docs.getmoto.org/en/latest/docs/services"
+_OWN_NAMES: Final = ".localhost"  # as of buckets: houses.s3.localhost
 _ACTION: Final = re.compile(r"The (\w+) action has not been implemented")
 _SERVICE: Final = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
 
@@ -29,6 +32,22 @@ def elsewhere(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME: run the client by mme local exec"
     )
     return _refuse(environ, respond, "400 BAD REQUEST", "UnknownOperationException", text)
+
+
+def from_a_page(environ: dict[str, Any]) -> bool:
+    """Whether a browser sends this for a page of elsewhere, or under a name that is not ours.
+
+    Clients of AWS name no origin. A page's form could else write to S3 without being asked back.
+    """
+    host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
+    known = host in (ADDRESS, "localhost") or host.endswith(_OWN_NAMES)
+    return not known or "HTTP_ORIGIN" in environ
+
+
+def forbidden(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+    """Refuse what a page of elsewhere has sent."""
+    text = "only programs on this machine are answered, at 127.0.0.1 or localhost"
+    return _refuse(environ, respond, "403 FORBIDDEN", "AccessDenied", text)
 
 
 def no_operation(

@@ -52,6 +52,7 @@ class State:
         self._directory = directory
         self._files = directory / "objects"
         self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)  # hyperparameters and variables of models are in it
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -114,7 +114,13 @@ class DockerRuntime:
             LocalError: there is no such image, or the engine refuses.
         """
         loop = asyncio.get_running_loop()
-        container = await asyncio.to_thread(self._start, spec, place, loop)
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start, spec, place, loop))
+        try:
+            container = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # the thread goes on, and what it starts is to end
+            with contextlib.suppress(LocalError):
+                await (await starting).remove()
+            raise
         self._containers.add(container)
         return container
 

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-ru
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +49,10 @@ class Layout:
     def failure(self) -> str | None:
         """What the container has written of its failure, as much as SageMaker shows."""
         try:
-            written = (self.root / "output/failure").read_text(errors="replace")
+            # A container wrote it: no link is followed, and no pipe waited for.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            with open(os.open(self.root / "output/failure", flags), "rb") as file:  # noqa: PTH123
+                written = file.read(4 * _FAILURE_CHARACTERS).decode(errors="replace")
         except OSError:
             return None
         return written[:_FAILURE_CHARACTERS].strip() or None

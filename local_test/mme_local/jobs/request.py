@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -99,7 +100,7 @@ def plan(name: str, request: Mapping[str, Any]) -> Plan:
     output = request["OutputDataConfig"]
     checkpoints = request.get("CheckpointConfig") or {}
     path = checkpoints.get("LocalPath") or DEFAULT_CHECKPOINTS
-    if checkpoints and not path.startswith(_ML):
+    if checkpoints and not f"{posixpath.normpath(path)}/".startswith(_ML):
         raise JobError(f"ClientError: the LocalPath of checkpoints must be below {_ML} locally")
     definitions = algorithm.get("MetricDefinitions")
     mode = algorithm.get("TrainingInputMode", "File")

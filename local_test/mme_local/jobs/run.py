@@ -54,7 +54,8 @@ class JobRun:
 
     def stop(self) -> None:
         """Ask for the end; nothing happens when it has come, or was asked for before."""
-        if self.job.status == "InProgress":
+        # "Stopping" is what the API has said already; what has ended is neither.
+        if self.job.status in ("InProgress", "Stopping") and not self._stopping.is_set():
             self._course.stopping()
             self._stop.set()
             self._stopping.set()

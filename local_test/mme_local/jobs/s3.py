@@ -109,5 +109,9 @@ def relative(key: str, prefix: str) -> str:
 
 
 def files_below(directory: Path) -> Iterator[Path]:
-    """The files in a directory and in those below it, sorted; none if it is not there."""
-    return (path for path in sorted(directory.rglob("*")) if path.is_file())
+    """The files in a directory and in those below it, sorted; none if it is not there.
+
+    Links are passed over: a container made them, and here they lead elsewhere.
+    """
+    files = (path for path in sorted(directory.rglob("*")) if not path.is_symlink())
+    return (path for path in files if path.is_file())

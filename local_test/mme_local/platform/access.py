@@ -52,6 +52,7 @@ class Access:
         self._clients = clients
         self._known: dict[str, tuple[float, Caller]] = {}
         self._arns: dict[str, str] = {}
+        self._looking: dict[str, asyncio.Future[Caller]] = {}
 
     async def check(self, invocation: Invocation) -> None:
         """Let an invocation pass, or not.
@@ -65,7 +66,7 @@ class Access:
         known = self._known.get(key)
         if known and time.monotonic() < known[0] and self._decide(known[1], invocation) == "allow":
             return
-        caller = await asyncio.to_thread(self._look_up, key)
+        caller = await self._ask(key)
         if len(self._known) >= _MOST_KEPT:
             self._known.clear()
             self._arns.clear()
@@ -74,6 +75,15 @@ class Access:
         decision = self._decide(caller, invocation)
         if decision != "allow":
             raise _denied(caller.arn, self._resource(invocation), explicit=decision == "deny")
+
+    async def _ask(self, key: str) -> Caller:
+        """Look a caller up, once for all requests that wait for it."""
+        looking = self._looking.get(key)
+        if looking is None:
+            looking = asyncio.ensure_future(asyncio.to_thread(self._look_up, key))
+            self._looking[key] = looking
+            looking.add_done_callback(lambda _: self._looking.pop(key, None))
+        return await asyncio.shield(looking)
 
     def _look_up(self, key: str) -> Caller:
         """Who has an access key, and all policies of that user or role; blocks."""

@@ -9,6 +9,7 @@ the cache (https://docs.aws.amazon.com/sagemaker/latest/dg/add-models-to-endpoin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import shutil
@@ -149,6 +150,10 @@ class Artifacts:
         except DownloadError as error:
             await self._forget(directory.parent)
             raise errors.internal_failure(str(error)) from None
+        except OSError as error:
+            await self._forget(directory.parent)
+            reason = f"s3://{self._bucket}/{key} cannot be stored: {error.strerror}"
+            raise errors.internal_failure(reason) from None
         artifact = Artifact(target, directory, size, next(self._ticks))
         self.on_disk[target] = artifact
         return artifact
@@ -181,7 +186,11 @@ class Artifacts:
         await asyncio.gather(*self._fetching.values(), return_exceptions=True)
 
     async def _forget(self, directory: Path) -> None:
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        # Out of the way at once: it may be asked for again while its files are deleted.
+        gone = directory.with_name(f".gone-{next(self._ticks)}")
+        with contextlib.suppress(OSError):
+            directory.rename(gone)
+        await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
 
 
 def download(clients: Clients, bucket: str, key: str, into: Path, largest: int) -> int:

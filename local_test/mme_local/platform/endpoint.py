@@ -14,8 +14,8 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 from mme_local.control.records import EndpointRecord, ResolvedConfig, VariantState
+from mme_local.errors import LocalError
 from mme_local.platform.context import Context
-from mme_local.platform.startup import InstanceError
 from mme_local.platform.variant import Variant
 
 _SOON: Final = 5.0  # seconds for requests under way, when the local SageMaker stops
@@ -153,7 +153,7 @@ class EndpointManager:
         record.variants = states
         try:
             hosted.variants = await self._start(hosted, record.config, states)
-        except InstanceError as error:
+        except LocalError as error:
             record.move("Failed", str(error))
             return
         record.move("InService")
@@ -164,8 +164,8 @@ class EndpointManager:
         states = _states(config)
         try:
             started = await self._start(hosted, config, states)
-        except InstanceError as error:
-            record.move("InService", str(error))
+        except Exception as error:  # whatever it was, the endpoint serves as before
+            self._stay(hosted, error)
             return
         hosted.retired, hosted.variants = hosted.variants, started
         record.variants, record.config = states, config
@@ -176,17 +176,23 @@ class EndpointManager:
     async def _scale(
         self, hosted: Endpoint, name: str, count: int | None, weight: float | None
     ) -> None:
-        record, variant = hosted.record, hosted.variants[name]
-        record.move("Updating")
-        if weight is not None:
-            variant.state.current_weight = variant.state.desired_weight = weight
+        hosted.record.move("Updating")
         try:
+            variant = hosted.variants[name]
+            if weight is not None:
+                variant.state.current_weight = variant.state.desired_weight = weight
             if count is not None:
                 await variant.scale_to(count, self._drain_seconds)
-        except InstanceError as error:
-            record.move("InService", str(error))
+        except Exception as error:  # whatever it was, the endpoint serves as before
+            self._stay(hosted, error)
             return
-        record.move("InService")
+        hosted.record.move("InService")
+
+    def _stay(self, hosted: Endpoint, error: Exception) -> None:
+        """Leave an endpoint as it was before a change that has failed."""
+        if not isinstance(error, LocalError):
+            _log.error("endpoint %s", hosted.record.name, exc_info=error)
+        hosted.record.move("InService", str(error) or type(error).__name__)
 
     async def _start(
         self, hosted: Endpoint, config: ResolvedConfig, states: dict[str, VariantState]

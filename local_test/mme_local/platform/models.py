@@ -271,6 +271,9 @@ class Models:
                 gone = answer.ok or answer.status == HTTPStatus.NOT_FOUND
             except (ContainerTimeoutError, ContainerGoneError):
                 gone = False
+            except BaseException:
+                model.loaded = True  # it is not known; if it is gone, its next request says so
+                raise
             if not gone:
                 model.loaded = True
                 return False
@@ -285,7 +288,13 @@ class Models:
 
     async def _discard(self, model: Model) -> None:
         """Unload a model and delete its archive, as ``ModelCacheSetting=Disabled`` has it."""
-        await self._unload(model, "not cached", delete=True)
+        if await self._unload(model, "not cached", delete=True):
+            return
+        async with model.lock:
+            if model.users or model.loaded or model.loading:
+                return
+            self._drop(model)  # its load has failed: a new request makes another
+            await self.artifacts.delete(model.target)
 
     def _drop(self, model: Model) -> None:
         if self._models.get(model.target) is model:

@@ -117,6 +117,13 @@ class Autoscaler:
         suspended = target.get("SuspendedState") or {}
         dimensions = {"EndpointName": named["endpoint"], "VariantName": named["variant"]}
         wishes = await asyncio.to_thread(self._wishes, resource, dimensions, current)
+        if (
+            self._endpoints.find(named["endpoint"]) is not hosted
+            or hosted.record.status != "InService"
+            or hosted.variants.get(named["variant"]) is not variant
+            or variant.state.desired_count != current
+        ):
+            return  # it was deleted or changed meanwhile
         count = self._settled(resource, current, wishes, suspended)
         count = max(min(count, most) if count != current else current, least)
         if count == current:

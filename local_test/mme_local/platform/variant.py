@@ -14,6 +14,7 @@ from mme_local.control.records import ResolvedVariant, VariantState
 from mme_local.platform.context import Context
 from mme_local.platform.instance import Call, Instance
 from mme_local.platform.router import pick
+from mme_local.platform.startup import InstanceError
 from mme_local.telemetry.endpoint_metrics import VariantMetrics
 
 _LATENCIES: Final = 1000  # the last ones, of which the page shows quantiles
@@ -51,6 +52,7 @@ class Variant:
         self._desired = 0
         self._keepers: dict[Instance, asyncio.Task[None]] = {}
         self._scaling = asyncio.Lock()
+        self._closed = False
 
     # -- Requests --------------------------------------------------------------------------------
 
@@ -98,9 +100,11 @@ class Variant:
             InstanceError: one that was to be added did not start; those there are stay.
         """
         async with self._scaling:
+            if self._closed:
+                raise InstanceError("the endpoint was deleted or updated meanwhile")
+            added = [self._new() for _ in range(count - len(self.standing))]
             self.state.desired_count = count
             before, self._desired = self._desired, count
-            added = [self._new() for _ in range(count - len(self.standing))]
             try:
                 results = await asyncio.gather(
                     *(instance.start() for instance in added), return_exceptions=True
@@ -109,7 +113,8 @@ class Variant:
                     if isinstance(result, BaseException):
                         raise result
             except BaseException:
-                self._desired = self.state.desired_count = before
+                self._desired = before
+                self.state.desired_count = before or count  # of one that never was: as asked for
                 await asyncio.gather(*(instance.stop() for instance in added))
                 raise
             for instance in added:
@@ -121,6 +126,7 @@ class Variant:
     async def close(self, drain_seconds: float) -> None:
         """Answer what is under way, and end all instances."""
         async with self._scaling:
+            self._closed = True
             self._desired = 0
             instances = list(self.instances)
             await asyncio.gather(*(self._retire(instance, drain_seconds) for instance in instances))

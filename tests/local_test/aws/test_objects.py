@@ -129,7 +129,9 @@ def peak(process: psutil.Process) -> Iterator[list[int]]:
 
 
 def test_a_large_object_is_never_whole_in_memory(s3, tmp_path):
-    (process,) = psutil.Process().children()
+    (process,) = [
+        child for child in psutil.Process().children() if "mme_local.aws.child" in child.cmdline()
+    ]
     file, back = tmp_path / "large", tmp_path / "back"
     file.write_bytes(content(PIECE) * (SIZE // PIECE))
     before = anonymous(process)

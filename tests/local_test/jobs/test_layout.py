@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -84,6 +85,19 @@ def test_reasons_of_failures(tmp_path, statuses, failures, reason) -> None:
             (layout.root / "output/failure").write_text(failure)
     found = failure_reason(statuses, layouts)
     assert found == reason or (found and reason and found.startswith(reason))
+
+
+def test_of_a_link_or_a_pipe_nothing_is_read(tmp_path) -> None:
+    """A container made them; here they lead elsewhere, or nowhere."""
+    layout, secret = Layout(tmp_path / "job"), tmp_path / "secret"
+    secret.write_text("mine")
+    file = layout.root / "output/failure"
+    file.parent.mkdir(parents=True)
+    file.symlink_to(secret)
+    assert layout.failure is None
+    file.unlink()
+    os.mkfifo(file)
+    assert layout.failure is None
 
 
 def test_of_a_long_failure_aws_shows_the_beginning(tmp_path) -> None:

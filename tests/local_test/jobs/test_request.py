@@ -54,6 +54,7 @@ def test_names_are_put_behind_a_prefix() -> None:
         ({"AlgorithmSpecification": {"AlgorithmName": "a"}}, "Marketplace"),
         ({"ResourceConfig": {"InstanceGroups": []}}, "InstanceGroups"),
         ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/tmp/c"}}, "/opt/ml/"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/opt/ml/../other"}}, "/opt/ml/"),
         ({"InputDataConfig": [channel("train", "s3://b", InputMode="Pipe")]}, "input mode Pipe"),
         (
             {"InputDataConfig": [channel("a", "s3://b", S3DataType="AugmentedManifestFile")]},

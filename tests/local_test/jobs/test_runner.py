@@ -156,6 +156,7 @@ def test_a_job_that_is_stopped_keeps_its_model(jobs) -> None:
     async def work(runner: JobRunner) -> None:
         await runner.start(job)
         await _until_round(runner, "stopped")
+        job.update(status="Stopping")  # as StopTrainingJob has it before the runner hears of it
         await runner.stop("stopped")
         assert (job.status, job.secondary) == ("Stopping", "Stopping")
         await runner.stop("stopped")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -62,6 +63,21 @@ async def test_a_user_without_a_policy_may_do_nothing(account: Account) -> None:
         f"sagemaker:InvokeEndpoint on resource: {ARN} because no identity-based policy allows the "
         "sagemaker:InvokeEndpoint action"
     )
+
+
+async def test_many_requests_at_once_are_one_question_to_iam(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.iam.put_user_policy(UserName="ann", PolicyName="p", PolicyDocument=policy("a/*"))
+    asked, look_up = [], account.access._look_up
+
+    def counted(key: str) -> Any:
+        asked.append(key)
+        return look_up(key)
+
+    monkeypatch.setattr(account.access, "_look_up", counted)
+    assert all(await asyncio.gather(*(account.allowed("a/x.tar.gz") for _ in range(50))))
+    assert len(asked) == 1
 
 
 async def test_an_inline_policy_may_name_models(account: Account) -> None:

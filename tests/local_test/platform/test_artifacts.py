@@ -64,6 +64,19 @@ async def test_a_new_object_is_not_picked_up_while_the_old_one_is_there(make, st
     assert (artifact.directory / "model.txt").read_text() == "new"
 
 
+async def test_an_archive_may_be_asked_for_again_while_it_is_deleted(make, store) -> None:
+    files = {f"{number}.txt": b"x" for number in range(2000)}
+    store.put("a.tar.gz", archive_of({"model.txt": b"whole", **files}))
+    artifacts = make()
+    for _ in range(5):
+        await artifacts.fetch("a.tar.gz")
+        _, (artifact, _) = await asyncio.gather(
+            artifacts.delete("a.tar.gz"), artifacts.fetch("a.tar.gz")
+        )
+        assert (artifact.directory / "model.txt").read_text() == "whole"
+        assert len(list(artifact.directory.iterdir())) == 2001
+
+
 async def test_a_full_disk_loses_what_was_not_used_for_longest(make, store) -> None:
     artifacts = make(disk_bytes=250)
     for name in "abc":

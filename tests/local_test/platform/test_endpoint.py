@@ -3,12 +3,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from mme_local.containers.instance_types import InstanceType
 from mme_local.control.records import EndpointRecord
-from mme_local.errors import ApiError
+from mme_local.errors import ApiError, LocalError
 from support.local_platform import (
     Platform,
     ScriptedRuntime,
@@ -267,6 +269,37 @@ async def test_an_update_that_fails_leaves_the_endpoint_as_it_was(
     assert endpoint.status == "InService"
     assert "did not pass the ping health check" in endpoint.failure_reason
     assert endpoint.config.name == "config"
+
+
+async def test_an_update_to_an_unknown_instance_type_leaves_the_endpoint_as_it_was(
+    local: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.store.put("a.tar.gz")
+    endpoint = await local.deploy(record())
+
+    def unknown(_: str) -> InstanceType:
+        raise LocalError("nothing is known here of the instance type ml.inf1.xlarge")
+
+    monkeypatch.setattr(
+        local.manager, "context", replace(local.manager.context, instance_type=unknown)
+    )
+    await local.manager.update(endpoint, config(variant(), name="second"))
+    await local.settle(endpoint)
+    assert endpoint.status == "InService"
+    assert "ml.inf1.xlarge" in endpoint.failure_reason
+    assert await local.ask("a.tar.gz")
+
+
+async def test_an_endpoint_that_never_started_keeps_how_many_instances_were_asked_for(
+    local: Platform, runtime: ScriptedRuntime
+) -> None:
+    """It is created again with the state of the local SageMaker."""
+    runtime.script.end_at_once = True
+    endpoint = record(variant(count=2))
+    await local.manager.create(endpoint)
+    await local.settle(endpoint)
+    assert endpoint.status == "Failed"
+    assert endpoint.variants["AllTraffic"].desired_count == 2
 
 
 async def test_an_update_may_change_the_variants_names(

@@ -131,6 +131,21 @@ async def test_without_a_cache_models_and_archives_go_after_each_use(
     await asyncio.gather(*(use(local, "a") for _ in range(20)))
 
 
+async def test_without_a_cache_a_load_that_fails_leaves_nothing(
+    local: Platform, runtime: ScriptedRuntime
+) -> None:
+    put(local, "a")
+    await local.deploy(record(variant(cache=False)))
+    for status, target in ((500, "a.tar.gz"), (200, "missing.tar.gz")):
+        runtime.script.load_status = status
+        with pytest.raises(ApiError):
+            await local.ask(target)
+    await asyncio.sleep(0.1)
+    (instance,) = local.manager.find("houses").variants["AllTraffic"].instances
+    assert instance.models._models == {}
+    assert list((runtime.containers[0].spec.ml / "models").iterdir()) == []
+
+
 async def zipf(local: Platform, models: int, requests: int, at_once: int, seed: int) -> None:
     """Many requests, a few at a time, most of them for few models."""
     chance = random.Random(seed)

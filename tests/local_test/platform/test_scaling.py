@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,7 +88,8 @@ class Scaled:
             )
         self.now += 60
         await self.scaler.step()
-        await self.local.settle(self.endpoint)
+        if self.local.manager.find("houses"):
+            await self.local.settle(self.endpoint)
         return self.endpoint.variants["AllTraffic"].current_count
 
 
@@ -182,3 +184,23 @@ async def test_what_is_not_registered_or_not_there_is_left_alone(scaled: Scaled)
     )
     assert await scaled.minute(1000) == 1
     assert await scaled.minute(1000) == 1
+
+
+async def test_an_endpoint_that_is_deleted_meanwhile_stays_deleted(
+    scaled: Scaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaled.register()
+    scaled.track(70)
+    assert await scaled.minute(200) == 1
+    loop, wishes = asyncio.get_running_loop(), scaled.scaler._wishes
+
+    def deleting(*arguments: Any) -> Any:
+        deleted = scaled.local.manager.delete("houses")
+        asyncio.run_coroutine_threadsafe(deleted, loop).result(30)
+        return wishes(*arguments)
+
+    monkeypatch.setattr(scaled.scaler, "_wishes", deleting)
+    assert await scaled.minute(200) == 0
+    assert scaled.local.manager.find("houses") is None
+    assert scaled.endpoint.status == "Deleting"
+    assert scaled.local.kinds("autoscaled") == []
