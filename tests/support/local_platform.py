@@ -163,6 +163,7 @@ class ScriptedContainer:
                 Route("/ping", self._ping),
                 Route("/models", self._list),
                 Route("/models", self._load, methods=["POST"]),
+                Route("/models/{name}", self._get, methods=["GET"]),
                 Route("/models/{name}", self._unload, methods=["DELETE"]),
                 Route("/models/{name}/invoke", self._invoke, methods=["POST"]),
                 Route("/invocations", self._invoke, methods=["POST"]),
@@ -224,6 +225,9 @@ class ScriptedContainer:
             return Response(b"no room", 507)
         self.loaded[name] = (Path(asked["url"]) / "model.txt").read_text()
         return JSONResponse({"status": "loaded"})
+
+    async def _get(self, request: Request) -> Response:
+        return Response(status_code=200 if request.path_params["name"] in self.loaded else 404)
 
     async def _unload(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -84,6 +84,10 @@ class ContainerClient:
         headers = {_TARGET_HEADER: target}
         return await self._send("DELETE", f"/models/{name}", headers=headers, seconds=seconds)
 
+    async def has(self, name: str) -> bool:
+        """Whether the container has a model of this name."""
+        return (await self._send("GET", f"/models/{name}")).status != 404
+
     async def invoke(
         self, name: str | None, body: bytes, headers: Mapping[str, str], seconds: float
     ) -> Answer:

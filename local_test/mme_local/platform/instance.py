@@ -18,7 +18,7 @@ from mme_local.platform import startup
 from mme_local.platform.artifacts import Artifacts
 from mme_local.platform.container import Answer, ContainerClient, ContainerGoneError
 from mme_local.platform.context import Context
-from mme_local.platform.model import Owner
+from mme_local.platform.model import Model, Owner
 from mme_local.platform.models import Models
 from mme_local.platform.startup import InstanceError
 from mme_local.telemetry.endpoint_metrics import VariantMetrics
@@ -34,12 +34,14 @@ _log = logging.getLogger(__name__)
 class Call:
     """One request on its way through instances: what it waited for, and how long."""
 
-    __slots__ = ("hit", "load_seconds", "model_seconds", "started")
+    __slots__ = ("again", "hit", "load_seconds", "model_seconds", "started")
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.hit: bool | None = None
         """Whether the first instance that it came to had its model."""
+        self.again = False
+        """Whether it is worth sending again."""
         self.load_seconds = 0.0
         self.model_seconds = 0.0
 
@@ -200,10 +202,7 @@ class Instance:
                 if not model.loaded:
                     await self._wait_for_load(target, call)
                 answer = await self._predict(model.name, body, headers, call)
-                if answer.status == 404:
-                    self.models.lost(model)
-                elif answer.status == 507:
-                    await self.models.make_room(model)
+                call.again = await self._gives_way(model, answer)
                 return answer
             finally:
                 self.models.release(model)
@@ -214,6 +213,18 @@ class Instance:
             self.in_flight -= 1
             if not self.in_flight:
                 self._idle.set()
+
+    async def _gives_way(self, model: Model, answer: Answer) -> bool:
+        """Whether the request is worth sending again: for want of its model, or of memory."""
+        assert self._client  # noqa: S101 - it was started
+        if answer.status == 507:
+            await self.models.make_room(model)
+            return True
+        # A model's own code may say 404, too.
+        if answer.status != 404 or await self._client.has(model.name):
+            return False
+        self.models.lost(model)
+        return True
 
     async def _wait_for_load(self, target: str, call: Call) -> None:
         model = self.models.find(target)

@@ -19,7 +19,6 @@ Check = Callable[[Invocation], Awaitable[None]]
 """Raises ApiError if the caller may not do this."""
 
 _PASSED: Final = "x-amzn-sagemaker-"
-_AGAIN: Final = frozenset({404, 507})  # the model was unloaded meanwhile; there was no memory
 _SLICE: Final = 1.0  # seconds to wait for an instance before looking at the endpoint again
 
 
@@ -131,7 +130,7 @@ class Invoker:
                 continue
             except ContainerTimeoutError:
                 raise errors.timed_out(name, self._region) from None
-            if target is None or answer.status not in _AGAIN:
+            if not call.again:
                 break
         if answer is None:
             raise errors.no_instance(name, variant.resolved.name)

@@ -131,6 +131,21 @@ async def test_without_a_cache_models_and_archives_go_after_each_use(
     await asyncio.gather(*(use(local, "a") for _ in range(20)))
 
 
+async def test_a_404_of_the_models_own_code_is_its_answer(
+    local: Platform, runtime: ScriptedRuntime
+) -> None:
+    """The model stays loaded, and known, or it could never be unloaded for another."""
+    put(local, "a")
+    await local.deploy(record())
+    runtime.script.invoke_status = 404
+    with pytest.raises(ApiError) as caught:
+        await local.ask("a.tar.gz")
+    assert caught.value.fields["OriginalStatusCode"] == 404
+    (instance,) = local.manager.find("houses").variants["AllTraffic"].instances
+    assert [model.target for model in instance.models.loaded] == ["a.tar.gz"]
+    assert len(runtime.containers[0].requests) == 1
+
+
 async def test_without_a_cache_a_load_that_fails_leaves_nothing(
     local: Platform, runtime: ScriptedRuntime
 ) -> None:
