@@ -149,12 +149,14 @@ def logs(
         from mme_local.up import LOG
 
         run = _settings().run
-        address = find(run)
         with contextlib.suppress(KeyboardInterrupt):
             if name is None:
+                if not (run / LOG).exists():  # of one that has ended, it says why
+                    find(run)
                 for line in tail_file(run / LOG, follow):
                     typer.echo(line)
                 return
+            address = find(run)
             client = Clients(address.aws, address.region).client("logs")
             for stream, line in tail(client, name, follow):
                 typer.echo(f"{typer.style(stream, fg='cyan')} {line}")
@@ -246,6 +248,7 @@ def _mistakes() -> Iterator[None]:
     except LocalError as error:
         fail(str(error))
     except ValidationError as error:
-        fail("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+        prefix = "MME_LOCAL_PLATFORM_" if error.title == "PlatformParameters" else "MME_LOCAL_"
+        fail("; ".join(f"{prefix}{e['loc'][0]}".upper() + f": {e['msg']}" for e in error.errors()))
     except ModuleNotFoundError as error:
         fail(f"{error.name} is not installed: pip install 'xgboost-mme[local]'")

@@ -26,7 +26,7 @@ from mme_local.assembly import Parts, assembled, version
 from mme_local.aws.address import Address, RunDirectory, find
 from mme_local.aws.environment import default_bucket
 from mme_local.errors import LocalError
-from mme_local.settings import ADDRESS, ROLE_ARN, LocalSettings
+from mme_local.settings import ADDRESS, ROLE_ARN, LocalSettings, PlatformParameters
 
 LOG: Final = "up.log"
 """In the run directory: what a local SageMaker in the background has to say."""
@@ -41,13 +41,19 @@ _POLL: Final = 0.05
 _log = logging.getLogger(__name__)
 
 
-def run(settings: LocalSettings, announce: Callable[[Address], None]) -> None:
-    """Run until SIGTERM or SIGINT; `announce` is called once clients are answered.
+def run(
+    settings: LocalSettings, announce: Callable[[Address], None], detached: bool = False
+) -> None:
+    """Run until SIGTERM, SIGINT or SIGHUP; `announce` is called once clients are answered.
+
+    Unless `detached`, what an earlier one in the background has said is removed.
 
     Raises:
         LocalError: it cannot start, or a part of it has ended.
     """
     with RunDirectory(settings.run) as directory:
+        if not detached:
+            (settings.run / LOG).unlink(missing_ok=True)
 
         def announced(address: Address) -> None:
             directory.announce(address)
@@ -98,7 +104,9 @@ def start_detached(settings: LocalSettings) -> Address:
 
     Raises:
         LocalError: it did not start; the text is what it said.
+        ValidationError: a parameter of the platform is wrong.
     """
+    PlatformParameters()
     with RunDirectory(settings.run):  # nobody is there, and the directory is
         log = settings.run / LOG
     with log.open("wb") as output:
@@ -162,7 +170,7 @@ def _config(app: Starlette) -> uvicorn.Config:
 
 def _signals() -> asyncio.Event:
     asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     return asked
 
@@ -202,7 +210,7 @@ def _as_environment(settings: LocalSettings) -> dict[str, str]:
 def _main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        run(LocalSettings(), lambda address: _log.warning("ready at %s", address.sagemaker))
+        run(LocalSettings(), lambda address: _log.warning("ready at %s", address.sagemaker), True)
     except LocalError as error:
         sys.stderr.write(f"mme: {error}\n")
         return 1

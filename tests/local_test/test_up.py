@@ -13,12 +13,15 @@ from typing import Any
 import psutil
 import pytest
 
+from support.local_jobs import BUCKET as JOBS_BUCKET
+from support.local_jobs import make_job
 from support.local_up import Local, listening, mme, state, up
 from support.serving import ModelStore, until
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 BUCKET = "sagemaker-us-east-1-123456789012"
 HOUSE = b"100,3,20,5,48,9\n"
+HOUSES_CSV = b"".join(b"%d,%d,3\n" % (price, price % 7) for price in range(100))
 
 
 def host(local: Local, name: str, model: ModelStore) -> None:
@@ -158,7 +161,46 @@ def test_a_port_that_is_taken_is_said(tmp_path):
 def test_a_setting_that_is_wrong_is_said(tmp_path):
     found = mme(tmp_path / "run", "up", MME_LOCAL_RUNTIME="podman")
     assert found.returncode == 2
-    assert "mme: runtime: Input should be 'auto', 'docker' or 'embedded'" in found.stderr
+    assert "mme: MME_LOCAL_RUNTIME: Input should be 'auto', 'docker' or 'embedded'" in found.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--detach",)])
+def test_a_parameter_of_the_platform_that_is_wrong_is_said(tmp_path, options):
+    found = mme(tmp_path / "run", "up", *options, MME_LOCAL_PLATFORM_EVICTION="oldest")
+    assert found.returncode == 2
+    assert "MME_LOCAL_PLATFORM_EVICTION: Input should be 'lru' or 'lfu'" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_directories_that_cannot_be_made_are_said(tmp_path):
+    for run, options in (("/proc/x", ()), (tmp_path / "run", ("--state", "/proc/x"))):
+        found = mme(run, "up", "--port", "0", *options)
+        assert found.returncode == 2
+        assert "/proc/x cannot be made" in found.stderr
+        assert "Traceback" not in found.stderr
+
+
+@pytest.mark.slow
+def test_a_training_job_is_stopped(tmp_path):
+    """By the API, the control plane and the container together."""
+    with up(tmp_path) as local:
+        local.client("s3").create_bucket(Bucket=JOBS_BUCKET)
+        for part in ("train", "validation"):
+            key = f"Chicago_IL/{part}/houses.csv"
+            local.client("s3").put_object(Bucket=JOBS_BUCKET, Key=key, Body=HOUSES_CSV)
+        sagemaker = local.client("sagemaker")
+        long = {"num_round": "1000000", "early_stopping_rounds": "1000000"}
+        sagemaker.create_training_job(**make_job("chicago", hyperparameters=long).request)
+
+        def described():
+            return sagemaker.describe_training_job(TrainingJobName="chicago")
+
+        until(lambda: described()["SecondaryStatus"] == "Training", 60, "the training")
+        sagemaker.stop_training_job(TrainingJobName="chicago")
+        until(lambda: described()["TrainingJobStatus"] == "Stopped", 60, "the end")
+        ends = [each["Status"] for each in described()["SecondaryStatusTransitions"]]
+        assert ends[-3:] == ["Stopping", "Uploading", "Stopped"]
+        assert described()["ModelArtifacts"]["S3ModelArtifacts"].endswith("model.tar.gz")
 
 
 @pytest.mark.slow

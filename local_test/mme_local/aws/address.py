@@ -51,7 +51,13 @@ class RunDirectory:
         self.path = path
 
     def __enter__(self) -> RunDirectory:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise LocalError(
+                f"{self.path} cannot be made ({error.strerror}): name another directory by "
+                "MME_LOCAL_RUN"
+            ) from None
         _check_owner(self.path)
         self.path.chmod(0o700)
         self._lock = os.open(
@@ -66,8 +72,7 @@ class RunDirectory:
                 "this one another directory by MME_LOCAL_RUN"
             ) from None
         (self.path / _ADDRESS).unlink(missing_ok=True)
-        for name in _SCRATCH:  # of one that was killed
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        self._clear()  # what one that was killed has left
         return self
 
     def __exit__(
@@ -77,7 +82,12 @@ class RunDirectory:
         traceback: TracebackType | None,
     ) -> None:
         (self.path / _ADDRESS).unlink(missing_ok=True)
+        self._clear()
         os.close(self._lock)
+
+    def _clear(self) -> None:
+        for name in _SCRATCH:
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def announce(self, address: Address) -> None:
         """Write where this local SageMaker is, whole or not at all."""

@@ -30,12 +30,13 @@ def default_bucket(region: str) -> str:
 def client_environment(address: Address, run: Path, base: Mapping[str, str]) -> dict[str, str]:
     """The environment for a client, made of the one in `base`.
 
-    Credentials, region and role that `base` has are kept. What configures the ``sagemaker`` SDK is
+    Credentials and role that `base` has are kept. The region is the local SageMaker's: in another,
+    its logs, metrics and bucket would not be found. What configures the ``sagemaker`` SDK is
     written to a file in `run`: the default bucket, which it would otherwise find out by a call to
     a fixed address of AWS, and that it reports nothing.
     """
     kept = {name: value for name, value in base.items() if not name.startswith(_ENDPOINT)}
-    region = base.get("AWS_REGION") or base.get("AWS_DEFAULT_REGION") or address.region
+    region = address.region
     configuration = run / SDK_CONFIGURATION
     configuration.write_text(json.dumps(_sdk_configuration(region), indent=2))  # YAML too
     ours = _ADMIN_CONFIGURATION if base.get(_USER_CONFIGURATION) else _USER_CONFIGURATION

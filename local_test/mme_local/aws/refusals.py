@@ -28,8 +28,9 @@ def service_of(environ: dict[str, Any]) -> str:
 def elsewhere(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
     """SageMaker's requests, which are not for this address."""
     text = (
-        "SageMaker is not at this address but at that of AWS_ENDPOINT_URL_SAGEMAKER and "
-        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME: run the client by mme local exec"
+        "SageMaker and its runtime are not at this address but at that of "
+        "AWS_ENDPOINT_URL_SAGEMAKER and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME, as mme local exec has "
+        "them; SageMaker's other services, as its feature store, are not here at all"
     )
     return _refuse(environ, respond, "400 BAD REQUEST", "UnknownOperationException", text)
 

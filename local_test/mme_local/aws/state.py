@@ -45,13 +45,18 @@ class State:
         clients: of the services to save and restore.
 
     Raises:
-        LocalError: another process uses the directory.
+        LocalError: another process uses the directory, or it cannot be made.
     """
 
     def __init__(self, directory: Path, clients: Clients) -> None:
         self._directory = directory
         self._files = directory / "objects"
-        self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise LocalError(
+                f"{directory} cannot be made ({error.strerror}): name another by --state"
+            ) from None
         directory.chmod(0o700)  # hyperparameters and variables of models are in it
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

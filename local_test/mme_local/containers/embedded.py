@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import hashlib
 import itertools
 import os
 import random
@@ -17,7 +18,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -298,7 +298,9 @@ def _scratch(run: Path) -> Path:
     """An empty directory with a path short enough for sockets below it."""
     scratch = run.absolute() / "tmp"
     if len(os.fsencode(scratch)) > _LONGEST_TMPDIR - len("/1000000/tmp"):
-        return Path(tempfile.mkdtemp(prefix="mme-", dir="/tmp"))
+        # The same for each run in that directory, which so finds what a killed one has left.
+        digest = hashlib.sha256(os.fsencode(scratch)).hexdigest()[:12]
+        scratch = Path("/tmp", f"mme-{os.getuid()}-{digest}")  # noqa: S108 - owner only
     shutil.rmtree(scratch, ignore_errors=True)  # Of a run that was killed.
     scratch.mkdir(parents=True, mode=0o700)
     return scratch

@@ -44,12 +44,16 @@ class Roles:
         return bool(role["Arn"] == arn) and trusts_sagemaker(role["AssumeRolePolicyDocument"])
 
 
-def trusts_sagemaker(policy: Mapping[str, Any]) -> bool:
-    """Whether a role's trust policy lets SageMaker assume it."""
+def trusts_sagemaker(policy: Any) -> bool:
+    """Whether a role's trust policy lets SageMaker assume it; one that is no policy does not."""
+    if not isinstance(policy, Mapping):
+        return False
     effects = {
         statement.get("Effect")
         for statement in _several(policy.get("Statement", []))
-        if _names_sagemaker(statement.get("Principal")) and _allows_assuming(statement)
+        if isinstance(statement, Mapping)
+        and _names_sagemaker(statement.get("Principal"))
+        and _allows_assuming(statement)
     }
     return effects == {"Allow"}
 

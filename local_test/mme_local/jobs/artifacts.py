@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,4 +96,6 @@ def _upload(transfers: Sequence[Transfer], store: Store) -> None:
 
 
 def _failed(error: BaseException) -> str:
-    return f"ClientError: Artifact upload failed:{error}"
+    # boto3 names the file, which is elsewhere on AWS.
+    said = re.sub(r"Failed to upload \S+ to", "Failed to upload to", str(error))
+    return f"ClientError: Artifact upload failed:{said}"

@@ -323,8 +323,10 @@ class Instance:
         """Wait until it is time to look again, somebody asks for it, or the container ends."""
         looking = asyncio.create_task(self._look.wait())
         seconds = self._context.parameters.poll_seconds
-        await asyncio.wait({ended, looking}, timeout=seconds, return_when="FIRST_COMPLETED")
-        looking.cancel()
+        try:
+            await asyncio.wait({ended, looking}, timeout=seconds, return_when="FIRST_COMPLETED")
+        finally:
+            looking.cancel()
         self._look.clear()
 
     async def _measure(self, container: Container) -> None:

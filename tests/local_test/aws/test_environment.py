@@ -45,15 +45,19 @@ def test_what_the_user_has_chosen_is_kept(tmp_path):
         tmp_path,
         AWS_ACCESS_KEY_ID="mine",
         AWS_SECRET_ACCESS_KEY="secret",
-        AWS_DEFAULT_REGION="eu-central-1",
         AWS_SAGEMAKER_ROLE="arn:aws:iam::123456789012:role/mine",
         NO_PROXY="example.com,localhost",
     )
     assert found["AWS_ACCESS_KEY_ID"] == "mine"
     assert found["AWS_SECRET_ACCESS_KEY"] == "secret"
-    assert found["AWS_REGION"] == "eu-central-1"
     assert found["AWS_SAGEMAKER_ROLE"] == "arn:aws:iam::123456789012:role/mine"
     assert found["NO_PROXY"] == "example.com,localhost,127.0.0.1"
+
+
+def test_the_region_is_the_one_that_there_is(tmp_path):
+    """In another, metrics, logs and autoscaling would be lost without a word."""
+    found = made(tmp_path, AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-central-1")
+    assert found["AWS_REGION"] == found["AWS_DEFAULT_REGION"] == "us-east-1"
 
 
 def test_no_other_endpoint_is_left(tmp_path):
@@ -68,11 +72,11 @@ def test_no_other_endpoint_is_left(tmp_path):
 
 
 def test_the_sdk_is_told_its_bucket_and_to_report_nothing(tmp_path):
-    found = made(tmp_path, AWS_REGION="eu-west-1")
+    found = made(tmp_path)
     written = json.loads(Path(found["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text())
     modules = written["SageMaker"]["PythonSDK"]["Modules"]
     assert modules == {
-        "Session": {"DefaultS3Bucket": "sagemaker-eu-west-1-123456789012"},
+        "Session": {"DefaultS3Bucket": "sagemaker-us-east-1-123456789012"},
         "TelemetryOptOut": True,
     }
     assert "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in found
