@@ -105,9 +105,10 @@ async def assembled(settings: LocalSettings, stopping: asyncio.Event) -> AsyncIt
         stack.push_async_callback(plane.close)
 
         def state() -> dict[str, Any]:
+            live = {job["name"]: job for job in jobs.snapshot()}
             return {
                 "endpoints": endpoints.snapshot(),
-                "training_jobs": jobs.snapshot(),
+                "training_jobs": [live.get(job.name, job.shown()) for job in plane.training_jobs],
                 "events": list(events.recent)[-_EVENTS_SHOWN:],
                 "aws_endpoint": aws.endpoint,
                 "runtime": runtime.name,

@@ -180,17 +180,22 @@ def test_directories_that_cannot_be_made_are_said(tmp_path):
         assert "Traceback" not in found.stderr
 
 
+def train(local: Local, name: str, **hyperparameters: str) -> None:
+    """Begin to train on a hundred houses."""
+    local.client("s3").create_bucket(Bucket=JOBS_BUCKET)
+    for part in ("train", "validation"):
+        key = f"Chicago_IL/{part}/houses.csv"
+        local.client("s3").put_object(Bucket=JOBS_BUCKET, Key=key, Body=HOUSES_CSV)
+    job = make_job(name, hyperparameters=hyperparameters)
+    local.client("sagemaker").create_training_job(**job.request)
+
+
 @pytest.mark.slow
 def test_a_training_job_is_stopped(tmp_path):
     """By the API, the control plane and the container together."""
     with up(tmp_path) as local:
-        local.client("s3").create_bucket(Bucket=JOBS_BUCKET)
-        for part in ("train", "validation"):
-            key = f"Chicago_IL/{part}/houses.csv"
-            local.client("s3").put_object(Bucket=JOBS_BUCKET, Key=key, Body=HOUSES_CSV)
         sagemaker = local.client("sagemaker")
-        long = {"num_round": "1000000", "early_stopping_rounds": "1000000"}
-        sagemaker.create_training_job(**make_job("chicago", hyperparameters=long).request)
+        train(local, "chicago", num_round="1000000", early_stopping_rounds="1000000")
 
         def described():
             return sagemaker.describe_training_job(TrainingJobName="chicago")
@@ -210,10 +215,12 @@ def test_state_outlives_it(tmp_path, model):
         host(local, "houses", model)
         price = invoke(local, "houses")
         local.client("iam").create_user(UserName="ann")
+        train(local, "chicago", num_round="2")
         assert local.stop() == 0
     with up(tmp_path, *options) as again:
         wait_in_service(again, "houses")
         assert invoke(again, "houses") == price
+        assert [job["name"] for job in state(again)["training_jobs"]] == ["chicago"]
         assert again.client("iam").get_user(UserName="ann")["User"]["UserName"] == "ann"
         assert names_of(state(again)["endpoints"]) == ["houses"]
 

@@ -17,6 +17,7 @@ from mme_local.control.endpoint_configs import EndpointConfigs
 from mme_local.control.endpoints import Endpoints
 from mme_local.control.models import Models
 from mme_local.control.objects import Objects
+from mme_local.control.records import TrainingJob
 from mme_local.control.roles import Roles
 from mme_local.control.store import Store
 from mme_local.control.tags import Tags
@@ -74,6 +75,11 @@ class ControlPlane:
         self._store.load()
         self._jobs.restore()
         await self._endpoints.restore()
+
+    @property
+    def training_jobs(self) -> list[TrainingJob]:
+        """All of them, those of earlier runs with the state too."""
+        return list(self._store.jobs)
 
     async def call(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Do an operation.

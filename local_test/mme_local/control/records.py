@@ -62,6 +62,18 @@ class TrainingJob:
         self.modified = time.time()
         self.changed()
 
+    def shown(self) -> dict[str, Any]:
+        """What the page shows of it."""
+        seconds = (self.ended or time.time()) - self.started if self.started else 0.0
+        return {
+            "name": self.name,
+            "status": self.status,
+            "secondary": self.secondary,
+            "failure_reason": self.failure_reason,
+            "metrics": {each["MetricName"]: each["Value"] for each in self.metrics},
+            "seconds": round(seconds, 1),
+        }
+
 
 @dataclass(frozen=True)
 class ResolvedVariant:

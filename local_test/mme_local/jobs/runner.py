@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -82,7 +81,7 @@ class JobRunner:
 
     def snapshot(self) -> list[dict[str, Any]]:
         """What the page shows of each job, in the order in which they were started."""
-        return [_shown(run) for run in self._runs.values()]
+        return [{**run.job.shown(), "metrics": run.metrics.last} for run in self._runs.values()]
 
     async def close(self) -> None:
         """End all jobs at once; they have failed then."""
@@ -91,16 +90,3 @@ class JobRunner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _shown(run: JobRun) -> dict[str, Any]:
-    job = run.job
-    seconds = (job.ended or time.time()) - job.started if job.started else 0.0
-    return {
-        "name": job.name,
-        "status": job.status,
-        "secondary": job.secondary,
-        "failure_reason": job.failure_reason,
-        "metrics": run.metrics.last,
-        "seconds": round(seconds, 1),
-    }
