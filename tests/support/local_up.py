@@ -159,6 +159,15 @@ def state(local: Local) -> dict[str, Any]:
     return json.loads(local.mme("status", "--json").stdout)
 
 
+def child_of_ours() -> psutil.Process:
+    """The process of `services`; tests of other things may have left more of them."""
+    return next(
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "mme_local.aws.child" in child.cmdline()
+    )
+
+
 def listening(processes: Sequence[psutil.Process]) -> set[str]:
     """The addresses that processes listen on."""
     return {

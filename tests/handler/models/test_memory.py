@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -450,7 +451,10 @@ def test_machine_memory():
 def test_shared_size_of_this_process():
     before = shared_size(os.getpid())
     assert 5 * MB < before < 4000 * MB
-    block = b"x" * (64 * MB)
+    # Not from the heap, which may have as much that was used and freed before.
+    block = mmap.mmap(-1, 64 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for page in range(0, len(block), mmap.PAGESIZE):
+        block[page] = 1
     after = shared_size(os.getpid())
     assert after - before == pytest.approx(len(block), rel=0.1)
 

@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mme_local.aws.objects import PIECE
+from support.local_up import child_of_ours
 
 SIZE = 300 << 20
 MOST = 160 << 20
@@ -129,9 +130,7 @@ def peak(process: psutil.Process) -> Iterator[list[int]]:
 
 
 def test_a_large_object_is_never_whole_in_memory(s3, tmp_path):
-    (process,) = [
-        child for child in psutil.Process().children() if "mme_local.aws.child" in child.cmdline()
-    ]
+    process = child_of_ours()
     file, back = tmp_path / "large", tmp_path / "back"
     file.write_bytes(content(PIECE) * (SIZE // PIECE))
     before = anonymous(process)

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mme_local.errors import LocalError
-from support.local_up import listening, services
+from support.local_up import child_of_ours, listening, services
 from support.serving import until
 
 _PARENT = """
@@ -98,8 +98,8 @@ def test_what_is_not_there_is_named_once(clients, service, operation, arguments,
 
 
 def test_only_loopback_is_listened_on(server):
-    children = psutil.Process().children(recursive=True)
-    assert listening(children) == {"127.0.0.1"}
+    child = child_of_ours()
+    assert listening([child, *child.children(recursive=True)]) == {"127.0.0.1"}
 
 
 def test_no_other_site_may_read_the_answers(server):
