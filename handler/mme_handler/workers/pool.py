@@ -43,8 +43,8 @@ log = get_logger(__name__)
 
 _MOST_CULPRITS: Final = 1000
 _KILLED: Final = (
-    "the process that was loading this model was killed, most likely for want of memory; "
-    "unload another model first"
+    "the host that was loading this model was killed, most likely for want of memory; unload "
+    "another model first"
 )
 _PAUSES: Final = (0.0, 0.1)  # seconds after which unloaded models may have given way
 _HOST_WITHIN: Final = 30.0  # seconds for a host to come back
@@ -235,7 +235,8 @@ class Pool:
             except HomeEndedError:
                 why = "ended while it was loading this model"
                 if await self._is_killed_for_memory(host):
-                    # By this file or by what else there was: next time it is not in a host.
+                    # For this file, or for what else there was: next time it is not in a host, and
+                    # if that process is killed too, the answer is 500, and nothing need make room.
                     self._suspect(archive)
                     raise OutOfMemoryError(_KILLED) from None
             log.warning(f"a host {why}: the model gets a process of its own", model=launch.name)
@@ -246,8 +247,6 @@ class Pool:
         try:
             loaded = await self._load_into(home, launch, connection)
         except HomeEndedError:
-            if await self._is_killed_for_memory(home):
-                raise OutOfMemoryError(_KILLED) from None
             how = describe_exit(await self._zygote.exit_status(home.pid or 0))
             raise ModelLoadError(f"the process that was loading this model {how}") from None
         except MmeError:
