@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import random
 import subprocess
 import sys
@@ -111,6 +112,44 @@ def test_full_and_one_goes_and_one_comes(serve, make_model, options, rounds):
         f"{time.monotonic() - started - filled:.0f} s, peak {peak(container) / 2**20:.0f} MiB"
     )
     assert_nothing_lost(container, loaded)
+
+
+_EXCHANGE = """
+import http.client, json, random, sys
+loaded, refused, rounds = json.loads(sys.argv[1])
+connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=60)
+
+def ask(method, path, body=None):
+    kind = {"content-type": "application/json"}
+    connection.request(method, path, body and json.dumps(body), kind)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+for number in range(rounds):
+    gone = loaded.pop(random.Random(number).randrange(len(loaded)))
+    assert ask("DELETE", f"/models/{gone}") == 200, number
+    model = {"model_name": refused, "url": f"/opt/ml/models/{refused}/model"}
+    assert ask("POST", "/models", model) == 200, number
+    loaded.append(refused)
+    refused = gone
+print(json.dumps(loaded))
+"""
+
+
+@pytest.mark.slow
+def test_a_thousand_exchanges_without_a_network(serve, make_model):
+    """Asked from inside by one program, or each request would start one."""
+    container = serve(**HARDENED, network_mode="none")
+    loaded, refused = fill(container, make_model)
+    request = [[model.name for model in loaded], refused.name, 1000]
+    names = json.loads(container.run_inside("python3", "-c", _EXCHANGE, json.dumps(request)))
+    assert container.names() == set(names)
+    models = {model.name: model for model in (*loaded, refused)}
+    for name in names[::20]:
+        assert_answers(container, models[name], ROWS)
+    assert container.oom_kills() == []
+    assert container.state["Running"]
 
 
 def test_full_without_a_network(serve, make_model):

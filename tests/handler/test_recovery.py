@@ -317,19 +317,25 @@ def large_file(tmp_path_factory: pytest.TempPathFactory, make_model: ModelStore)
     return content
 
 
-def test_a_host_is_ended_while_it_loads_a_good_model(make_server, make_model, large_file):
-    """The load succeeds all the same, in a process of its own."""
-    server = make_server(MME_HOSTS="1")
-    good, large = server.add(make_model()), make_model("none", files={"model.json": large_file})
+def load_and_end_the_host(server: Server, model: Model, number: signal.Signals) -> int:
+    """Load a model, and send a signal to the only host while it does; return the answer."""
     answer: list[int] = []
-    thread = threading.Thread(target=lambda: answer.append(server.load(large.name, large.path)[0]))
+    thread = threading.Thread(target=lambda: answer.append(server.load(model.name, model.path)[0]))
     (host,) = server.pids()["hosts"]
     before = psutil.Process(host).memory_info().rss
     thread.start()
     until(lambda: psutil.Process(host).memory_info().rss > before + (4 << 20), what="the load")
-    os.kill(host, signal.SIGSEGV)
+    os.kill(host, number)
     thread.join(20)
-    assert answer == [200]
+    (status,) = answer
+    return status
+
+
+def test_a_host_is_ended_while_it_loads_a_good_model(make_server, make_model, large_file):
+    """The load succeeds all the same, in a process of its own."""
+    server = make_server(MME_HOSTS="1")
+    good, large = server.add(make_model()), make_model("none", files={"model.json": large_file})
+    assert load_and_end_the_host(server, large, signal.SIGSEGV) == 200
     assert server.invoke(large.name, ROW).status_code == 200
     assert len(server.pids()["isolated"]) == 1
     until(lambda: _invoke(server.client, good.name) == 200, 3)
@@ -340,15 +346,7 @@ def test_a_host_is_killed_while_it_loads(make_server, make_model, large_file):
     """As the kernel does for want of memory: 507, and no process of its own that takes more."""
     server = make_server(MME_HOSTS="1")
     good, large = server.add(make_model()), make_model("none", files={"model.json": large_file})
-    answer: list[int] = []
-    thread = threading.Thread(target=lambda: answer.append(server.load(large.name, large.path)[0]))
-    (host,) = server.pids()["hosts"]
-    before = psutil.Process(host).memory_info().rss
-    thread.start()
-    until(lambda: psutil.Process(host).memory_info().rss > before + (4 << 20), what="the load")
-    os.kill(host, signal.SIGKILL)
-    thread.join(20)
-    assert answer == [507]
+    assert load_and_end_the_host(server, large, signal.SIGKILL) == 507
     assert "killed" in server.wait_log(event="load failed")["reason"]
     assert server.get(large.name).status_code == 404
     until(lambda: _invoke(server.client, good.name) == 200, 3)
@@ -375,15 +373,7 @@ def test_a_process_of_its_own_after_a_crash_is_admitted_too(make_server, make_mo
     limit = int(used + needed + 4e6)
     assert limit < 384 << 20
     server = make_server(MME_HOSTS="1", MME_MEMORY_BUDGET=str(limit))
-    answer: list[int] = []
-    thread = threading.Thread(target=lambda: answer.append(server.load(large.name, large.path)[0]))
-    (host,) = server.pids()["hosts"]
-    before = psutil.Process(host).memory_info().rss
-    thread.start()
-    until(lambda: psutil.Process(host).memory_info().rss > before + (4 << 20), what="the load")
-    os.kill(host, signal.SIGSEGV)
-    thread.join(20)
-    assert answer == [507]
+    assert load_and_end_the_host(server, large, signal.SIGSEGV) == 507
     assert server.pids()["isolated"] == []
 
 
