@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mme_cli.failure import fail
+from mme_cli.hosting import FAILED, REFUSED, Json, Local, Region, go_local, print_json, reported
 
 if TYPE_CHECKING:
-    from mme_hosting.plan import Plan, Step
-    from mme_hosting.push import Pushed
-    from mme_hosting.target import Target
+    from mme_hosting.images.plan import Plan, Step
+    from mme_hosting.images.push import Pushed
+    from mme_hosting.images.target import Target
 
 
 def push(
@@ -41,9 +43,8 @@ def push(
             show_default=False,
         ),
     ] = None,
-    region: Annotated[
-        str | None, typer.Option(help="Region of ECR [as AWS's tools find it]", show_default=False)
-    ] = None,
+    region: Region = None,
+    local: Local = False,
     allow_dirty: Annotated[
         bool,
         typer.Option("--allow-dirty", help="Also with changes in the tree that are not committed"),
@@ -51,9 +52,7 @@ def push(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, say what would be done, and stop")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, all else to stderr")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Push the images to Amazon ECR, and print what CreateModel takes.
 
@@ -65,11 +64,15 @@ def push(
     """
     if registry and region:
         fail("--region is for ECR: give it or --registry")
-    with _reported(2):
-        from mme_hosting import images
-        from mme_hosting.plan import make_plan
+    if local and (registry or region):
+        fail("--local has a region and an ECR of its own: give it alone")
+    if local:
+        _go_local()
+    with reported(REFUSED):
+        from mme_hosting.images.engine import connect
+        from mme_hosting.images.plan import make_plan
 
-        engine = images.connect()
+        engine = connect()
         target = _target(repository, registry, region)
         plan = make_plan(
             engine,
@@ -89,16 +92,28 @@ def push(
             _print_json(plan, done, dry_run)
 
 
+def _go_local() -> None:
+    """The local SageMaker's ECR has no registry behind it."""
+    from mme_hosting.images.ecr import ADDRESS_VARIABLE
+
+    go_local()
+    if not os.environ.get(ADDRESS_VARIABLE):
+        fail(
+            "the local SageMaker has no registry: start one, and set "
+            f"{ADDRESS_VARIABLE}=host:port. What mme deploy --local starts needs no push"
+        )
+
+
 def _target(repository: str, registry: str | None, region: str | None) -> Target:
-    from mme_hosting.target import in_ecr, in_registry
+    from mme_hosting.images.target import in_ecr, in_registry
 
     return in_registry(registry, repository) if registry else in_ecr(repository, region)
 
 
 def _run(plan: Plan, engine: Any, done: list[Pushed], as_json: bool) -> None:
-    from mme_hosting.push import push as run
+    from mme_hosting.images.push import push as run
 
-    with _reported(1), _bar() as advance:
+    with reported(FAILED), _bar() as advance:
         for each in run(plan, engine, advance):
             done.append(each)
             if not as_json:
@@ -132,8 +147,6 @@ def _line(plan: Plan, step: Step) -> str:
 
 
 def _print_json(plan: Plan, done: list[Pushed], dry_run: bool) -> None:
-    import orjson
-
     results = {each.image: each for each in done}
     shown = []
     for step in plan.steps:
@@ -157,7 +170,7 @@ def _print_json(plan: Plan, done: list[Pushed], dry_run: bool) -> None:
         "missing": plan.missing,
         "notes": plan.notes,
     }
-    typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+    print_json(content)
 
 
 @contextlib.contextmanager
@@ -178,19 +191,3 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[tag], completed=sent, total=max(sent, expected))
 
         yield advance
-
-
-@contextlib.contextmanager
-def _reported(status: int) -> Iterator[None]:
-    """End with one line and `status` for what can be explained."""
-    try:
-        from mme_hosting.errors import HostingError
-    except ModuleNotFoundError:
-        fail("this installation does not have mme_hosting: pip install 'xgboost-mme[aws]'")
-    try:
-        yield
-    except HostingError as error:
-        typer.echo(f"mme: {error}", err=True)
-        raise typer.Exit(status) from None
-    except ModuleNotFoundError as error:
-        fail(f"{error.name} is not installed: pip install 'xgboost-mme[aws]'")

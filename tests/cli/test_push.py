@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mme_cli.main import app
-from mme_hosting import images
-from mme_hosting.registry import DOCKER_MANIFEST
+from mme_hosting.images import engine as docker_engine
+from mme_hosting.images.registry import DOCKER_MANIFEST
 from support.images import FakeEngine, attributes, digest
 from support.registries import fake_registry
 from support.trees import make_tree
@@ -58,7 +58,7 @@ def host(held: dict[str, bytes]) -> Iterator[str]:
 @pytest.fixture
 def engine(held, tmp_path: Path, monkeypatch) -> Engine:
     engine = Engine(held)
-    monkeypatch.setattr(images, "connect", lambda: engine)
+    monkeypatch.setattr(docker_engine, "connect", lambda: engine)
     monkeypatch.chdir(tmp_path)
     return engine
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from docker.errors import ImageNotFound
 
-from mme_hosting import images
-from mme_hosting.checks import check_image
-from mme_hosting.plan import make_plan
-from mme_hosting.push import push
-from mme_hosting.registry import DOCKER_MANIFEST
-from mme_hosting.target import in_registry
+from mme_hosting.images.checks import check_image
+from mme_hosting.images.engine import find
+from mme_hosting.images.plan import make_plan
+from mme_hosting.images.push import push
+from mme_hosting.images.registry import DOCKER_MANIFEST
+from mme_hosting.images.target import in_registry
 from support.images import LABELS
 from support.registries import docker_registry
 
@@ -76,7 +76,7 @@ def test_what_it_builds_is_one_manifest_of_dockers_type(engine, tmp_path):
             IMAGE=name,
         )
         for tag in tags:
-            image = images.find(engine, tag)
+            image = find(engine, tag)
             assert image is not None
             check_image(image)
         with docker_registry(tmp_path) as host:

@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mme_cli.main import app
-from mme_hosting.checks import MULTI_MODELS
-from mme_hosting.ecr import ADDRESS_VARIABLE
-from mme_hosting.registry import DOCKER_MANIFEST
+from mme_hosting.images.checks import MULTI_MODELS
+from mme_hosting.images.ecr import ADDRESS_VARIABLE
+from mme_hosting.images.registry import DOCKER_MANIFEST
 from support.aws import ACCOUNT, aws, reset
 from support.container import Container
 from support.images import LABELS
@@ -177,7 +177,7 @@ def test_a_tree_with_changes_is_refused_unless_told(elsewhere, registry, tiny):
 
 def test_an_index_in_the_place_of_the_image_is_refused(registry, tiny, monkeypatch):
     """As where the engine, or somebody else at the same moment, pushes what buildx makes."""
-    from mme_hosting import push as module
+    from mme_hosting.images import push as module
 
     send = module._send
 

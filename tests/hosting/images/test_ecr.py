@@ -6,8 +6,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from mme_hosting.ecr import ADDRESS_VARIABLE, Ecr, Repository, _explain
 from mme_hosting.errors import HostingError
+from mme_hosting.images.ecr import ADDRESS_VARIABLE, Ecr, Repository, _explain
 from support.aws import ACCOUNT, REGION, aws, reset
 
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"

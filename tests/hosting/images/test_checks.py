@@ -4,18 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from mme_hosting import checks, images
 from mme_hosting.errors import HostingError
-from mme_hosting.registry import DOCKER_MANIFEST, Manifest
-from mme_hosting.source_tree import SourceTree
+from mme_hosting.images import checks
+from mme_hosting.images.engine import Image, find
+from mme_hosting.images.registry import DOCKER_MANIFEST, Manifest
+from mme_hosting.images.source_tree import SourceTree
 from support.images import FakeEngine, attributes
 from support.registries import OCI_INDEX, OCI_MANIFEST
 
 HEAD = "a" * 40
 
 
-def image(*environment: str, **changes) -> images.Image:
-    found = images.find(FakeEngine(it=attributes("c", *environment, **changes)), "it")
+def image(*environment: str, **changes) -> Image:
+    found = find(FakeEngine(it=attributes("c", *environment, **changes)), "it")
     assert found is not None
     return found
 
@@ -25,7 +26,7 @@ def test_what_the_engine_says_of_an_image() -> None:
     assert image("NVIDIA_VISIBLE_DEVICES=all").variant == "gpu"
     assert image().platform == "linux/amd64"
     assert image(Config={}).labels == {}
-    assert images.find(FakeEngine(), "it") is None
+    assert find(FakeEngine(), "it") is None
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from mme_hosting import target
 from mme_hosting.errors import HostingError
-from mme_hosting.registry import Login
+from mme_hosting.images import target
+from mme_hosting.images.registry import Login
 from support.aws import ACCOUNT, REGION, aws, reset
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mme_hosting.errors import HostingError
-from mme_hosting.registry import DOCKER_MANIFEST, Login, Manifest, Registry
+from mme_hosting.images.registry import DOCKER_MANIFEST, Login, Manifest, Registry
 from support.images import digest
 from support.registries import OCI_INDEX, fake_registry
 

@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mme_hosting.errors import HostingError
-from mme_hosting.registry import Login, Registry
+from mme_hosting.images.registry import Login, Registry
 from mme_training.many import sagemaker_errors
 
 ADDRESS_VARIABLE: Final = "MME_ECR_REGISTRY"

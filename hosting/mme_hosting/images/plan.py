@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from mme_hosting import checks, images, source_tree
 from mme_hosting.errors import HostingError
-from mme_hosting.images import Image
-from mme_hosting.registry import DOCKER_MANIFEST, Manifest
-from mme_hosting.target import Target
+from mme_hosting.images import checks, source_tree
+from mme_hosting.images.engine import Image, find
+from mme_hosting.images.registry import DOCKER_MANIFEST, Manifest
+from mme_hosting.images.target import Target
 
 Action = Literal["push", "replace", "present"]
 
@@ -66,7 +66,7 @@ def make_plan(
         HostingError: an image is not there or not fit for SageMaker, or its tag leads to another
             image and cannot be moved.
     """
-    found = {name: images.find(engine, name) for name in names or BUILT}
+    found = {name: find(engine, name) for name in names or BUILT}
     present = [image for image in found.values() if image]
     missing = tuple(name for name, image in found.items() if image is None)
     if missing and (names or not present):

@@ -9,9 +9,9 @@ from typing import Final
 from docker import auth
 from docker.errors import DockerException
 
-from mme_hosting.ecr import Ecr, Repository
 from mme_hosting.errors import HostingError
-from mme_hosting.registry import Login, Registry
+from mme_hosting.images.ecr import Ecr, Repository
+from mme_hosting.images.registry import Login, Registry
 
 _WORD: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _NAME: Final = re.compile(rf"{_WORD}(?:/{_WORD})*")

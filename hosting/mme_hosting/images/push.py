@@ -9,11 +9,11 @@ from typing import Any, Final, Literal
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from mme_hosting.checks import check_manifest
 from mme_hosting.errors import HostingError
-from mme_hosting.plan import Plan, Step
-from mme_hosting.registry import Login, Manifest
-from mme_hosting.target import Target
+from mme_hosting.images.checks import check_manifest
+from mme_hosting.images.plan import Plan, Step
+from mme_hosting.images.registry import Login, Manifest
+from mme_hosting.images.target import Target
 
 _TO_PUSH: Final = (
     "ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, "

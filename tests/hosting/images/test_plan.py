@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from mme_hosting import checks
-from mme_hosting.ecr import Repository
 from mme_hosting.errors import HostingError
-from mme_hosting.plan import Plan, make_plan
-from mme_hosting.registry import DOCKER_MANIFEST, Manifest, Registry
-from mme_hosting.target import Target
+from mme_hosting.images import checks
+from mme_hosting.images.ecr import Repository
+from mme_hosting.images.plan import Plan, make_plan
+from mme_hosting.images.registry import DOCKER_MANIFEST, Manifest, Registry
+from mme_hosting.images.target import Target
 from support.images import FakeEngine, attributes, digest
 from support.registries import OCI_INDEX, OCI_MANIFEST
 from support.trees import make_tree

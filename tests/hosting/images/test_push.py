@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from mme_hosting import images
-from mme_hosting.ecr import Ecr
 from mme_hosting.errors import HostingError
-from mme_hosting.plan import Plan, Step
-from mme_hosting.push import push
-from mme_hosting.registry import DOCKER_MANIFEST, Login, Manifest, Registry
-from mme_hosting.target import Target
+from mme_hosting.images.ecr import Ecr
+from mme_hosting.images.engine import find
+from mme_hosting.images.plan import Plan, Step
+from mme_hosting.images.push import push
+from mme_hosting.images.registry import DOCKER_MANIFEST, Login, Manifest, Registry
+from mme_hosting.images.target import Target
 from support.images import FakeEngine, attributes, digest
 from support.registries import OCI_INDEX
 
@@ -33,7 +33,7 @@ def engine(*events: dict[str, object]) -> FakeEngine:
 
 def plan(found: Manifest | None = GOOD, action: str = "push", **options) -> Plan:
     target = Target(Holds(found, options.pop("login", None)), "name", **options)
-    image = images.find(engine(), "it")
+    image = find(engine(), "it")
     assert image is not None
     return Plan(target, (Step(image, "1-cpu", action, found),), (), ())  # type: ignore[arg-type]
 

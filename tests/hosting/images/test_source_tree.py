@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mme_hosting import source_tree
 from mme_hosting.errors import HostingError
+from mme_hosting.images import source_tree
 from support.trees import git, make_tree
 
 

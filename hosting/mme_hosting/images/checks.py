@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from mme_hosting.errors import HostingError
-from mme_hosting.images import Image
-from mme_hosting.registry import DOCKER_MANIFEST, Manifest
-from mme_hosting.source_tree import SourceTree
+from mme_hosting.images.engine import Image
+from mme_hosting.images.registry import DOCKER_MANIFEST, Manifest
+from mme_hosting.images.source_tree import SourceTree
 
 MULTI_MODELS: Final = "com.amazonaws.sagemaker.capabilities.multi-models"
 BIND_TO_PORT: Final = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
