@@ -222,7 +222,8 @@ def _check_environment() -> None:
 def _mistakes(error: ValidationError, file: Path | None) -> str:
     """All that is wrong, in one line."""
     where = f"{file or FILE}, {PREFIX}* or flags"
-    return f"{where}: {'; '.join(_mistake(each) for each in error.errors())}"
+    told = "; ".join(_mistake(each) for each in error.errors())
+    return f"{where}: {' '.join(told.split())}"
 
 
 def _mistake(found: Any) -> str:
