@@ -67,6 +67,11 @@ def open_context(config: Path | None, local: bool, **flags: Any) -> Context:
     return context
 
 
+def describes_endpoint() -> bool:
+    """Whether there is an mme.yaml here, or a variable that names an endpoint."""
+    return Path("mme.yaml").exists() or "MME_DEPLOY_NAME" in os.environ
+
+
 def go_local() -> Address:
     """Lead all calls of this process to the local SageMaker; where that is."""
     try:

@@ -14,6 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from mme_cli.failure import fail
+from mme_cli.hosting import (
+    REFUSED,
+    Config,
+    Local,
+    describes_endpoint,
+    open_context,
+    reported,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +109,8 @@ def many(
     sagemaker: Annotated[
         Path | None,
         typer.Option(
-            help="--engine sagemaker: JSON file with its options: role, image, s3_prefix, ..",
+            help="--engine sagemaker: JSON file with its options: role, image, s3_prefix, .. [of "
+            "mme.yaml's endpoint]",
             show_default=False,
         ),
     ] = None,
@@ -114,6 +123,8 @@ def many(
             show_default=False,
         ),
     ] = None,
+    config: Config = None,
+    local: Local = False,
 ) -> None:
     """Split a table by a column and train a model for each value of it.
 
@@ -126,6 +137,7 @@ def many(
     from mme_training.errors import TrainingError
     from mme_training.many.run import train_many
 
+    options = _options(engine, sagemaker, config, local)
     given = {**_read(hyperparameters), **_pairs(assignments, "--set")}
     files = {name: Path(path) for name, path in _pairs(extra, "--extra").items()}
     console = Console(stderr=True)
@@ -137,7 +149,7 @@ def many(
                 by,
                 label,
                 out,
-                _engine(engine, workers, retries, ray_address, sagemaker, wait, shown),
+                _engine(engine, workers, retries, ray_address, options, wait, shown),
                 given,
                 features=[name.strip() for name in features.split(",")] if features else None,
                 seed=seed,
@@ -171,19 +183,35 @@ def _sigterm_stops() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _options(
+    name: EngineName, file: Path | None, config: Path | None, local: bool
+) -> Mapping[str, Any]:
+    """The options of SageMaker's jobs; what is not given is the endpoint's, if there is one."""
+    if name is not EngineName.SAGEMAKER:
+        for option, given in {"--sagemaker": file, "--config": config, "--local": local}.items():
+            if given:
+                fail(f"{option} is for --engine sagemaker")
+        return {}
+    options = _read(file)
+    if not (config or local or describes_endpoint()):
+        return options
+    with reported(REFUSED):
+        from mme_hosting.training import job_options
+
+        return {**job_options(open_context(config, local)), **options}
+
+
 def _engine(
     name: EngineName,
     workers: int | None,
     retries: int,
     ray_address: str | None,
-    sagemaker: Path | None,
+    sagemaker: Mapping[str, Any],
     wait: bool | None,
     shown: _Shown,
 ) -> Engine:
     if ray_address and name is not EngineName.RAY:
         fail("--ray-address is for --engine ray")
-    if sagemaker and name is not EngineName.SAGEMAKER:
-        fail("--sagemaker is for --engine sagemaker")
     if wait is not None and name is not EngineName.SAGEMAKER:
         fail("--wait and --no-wait are for --engine sagemaker")
     if name is EngineName.LOCAL:
@@ -200,7 +228,7 @@ def _engine(
     from mme_training.many.sagemaker_options import SageMakerOptions, problems
 
     try:
-        given = {"at_once": workers, "retries": retries, **_read(sagemaker)}
+        given = {"at_once": workers, "retries": retries, **sagemaker}
         options = SageMakerOptions(**given | ({} if wait is None else {"wait": wait}))
     except ValidationError as error:
         fail(problems(error.errors()))

@@ -45,7 +45,7 @@ class SageMakerOptions(BaseModel):
     """Seconds for a spot job with all its waiting; default: twice `max_runtime`."""
     wait: bool = True
     """Whether to wait for the jobs; without, the next run takes up what has ended."""
-    poll: Annotated[float, Field(gt=0)] = 30.0
+    poll: Annotated[float, Field(gt=0)] = 10.0
     """Seconds between two looks at the jobs."""
     job_prefix: _JobPrefix = "mme"
     """What the names of all jobs begin with; a run that is to be resumed must keep it."""

@@ -1,0 +1,44 @@
+"""Training jobs for an endpoint: as what, in which image, and where their archives go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mme_hosting.context import Context
+from mme_training.s3 import Place
+
+
+def archives(context: Context) -> Place:
+    """The prefix that trained archives are copied to; ``mme models add`` takes them from there.
+
+    It is beside the models' own prefix: what is trained is not served before somebody says so.
+    """
+    return _place(context).below("archives/")
+
+
+def job_options(context: Context) -> dict[str, Any]:
+    """What ``mme train many --engine sagemaker`` needs to know, as far as the endpoint says it.
+
+    Raises:
+        HostingError: the role is not known, or AWS cannot be asked for the account.
+    """
+    deployment = context.deployment
+    options: dict[str, Any] = {
+        "role": context.role,
+        "image": context.image,
+        "s3_prefix": str(_place(context)),
+        "models_prefix": str(archives(context)),
+        "region": context.aws.region,
+        "tags": dict(deployment.tags),
+    }
+    if deployment.kms_key:
+        options["kms_key"] = deployment.kms_key
+    if deployment.vpc:
+        options["subnets"] = tuple(deployment.vpc.subnets)
+        options["security_groups"] = tuple(deployment.vpc.security_groups)
+    return options
+
+
+def _place(context: Context) -> Place:
+    models = context.models
+    return Place(models.bucket, f"{models.key.rstrip('/') or 'models'}-training/")
