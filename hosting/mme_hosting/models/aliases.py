@@ -88,11 +88,12 @@ def read(context: Context) -> Snapshot:
         ) from None
 
 
-def change(context: Context, base: Snapshot, changes: Mapping[str, State]) -> list[str]:
+def change(context: Context, base: Snapshot, changes: Mapping[str, State]) -> dict[str, State]:
     """Make changes that were decided on `base`; nothing is written where nothing changes.
 
     Returns:
-        The names that somebody else has changed meanwhile: theirs stays, all others are changed.
+        The names that somebody else has changed otherwise meanwhile, with what they are now: theirs
+        stays. All others are changed.
 
     Raises:
         HostingError: it cannot be written.

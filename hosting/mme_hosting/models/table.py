@@ -71,6 +71,11 @@ class Table(BaseModel):
         """What is known of a name."""
         return self.models.get(name) or self.removed.get(name)
 
+    def is_going(self, name: str) -> bool:
+        """Whether archives of a name are being deleted."""
+        removal = self.removed.get(name)
+        return removal is not None and not removal.done
+
     def old_removals(self, when: datetime) -> Iterable[str]:
         """Names whose removal nobody can be in the middle of."""
         for name, removal in self.removed.items():
@@ -78,21 +83,23 @@ class Table(BaseModel):
                 yield name
 
 
-def merge(base: Table, found: Table, changes: Mapping[str, State]) -> tuple[Table, list[str]]:
+def merge(
+    base: Table, found: Table, changes: Mapping[str, State]
+) -> tuple[Table, dict[str, State]]:
     """Apply changes that were decided on `base` to the table as it is found now.
 
     Returns:
-        The new table, and the names that somebody else has changed otherwise meanwhile: theirs
-        stays.
+        The new table, and the names that somebody else has changed otherwise meanwhile with what
+        they are now: theirs stays.
     """
     models, removed = dict(found.models), dict(found.removed)
-    lost = []
+    lost: dict[str, State] = {}
     for name, wanted in changes.items():
         there = found.state(name)
         if _agree(there, wanted):
             continue
         if there != base.state(name):
-            lost.append(name)
+            lost[name] = there
             continue
         models.pop(name, None)
         removed.pop(name, None)
@@ -104,8 +111,8 @@ def merge(base: Table, found: Table, changes: Mapping[str, State]) -> tuple[Tabl
 
 
 def now() -> datetime:
-    """The time for an entry."""
-    return datetime.now(UTC).replace(microsecond=0)
+    """The time for an entry, which also tells two of them apart."""
+    return datetime.now(UTC)
 
 
 def _agree(there: State, wanted: State) -> bool:
