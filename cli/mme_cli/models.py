@@ -25,15 +25,12 @@ from mme_cli.hosting import (
 )
 
 if TYPE_CHECKING:
-    from mme_hosting.models.listing import Archive, Model
-    from mme_hosting.models.publish import Outcome, Verb
+    from mme_hosting.models.publish import Verb
 
 app = typer.Typer(
     help="The models of an endpoint, which come, change and go without a deployment.",
     no_args_is_help=True,
 )
-
-_WIDE = 1000  # columns of a table that is not for a terminal
 
 Archives = Annotated[
     list[Path],
@@ -107,16 +104,17 @@ def ls(
     An archive that no name stands for, as training jobs put it there, is called by its key.
     """
     with reported():
+        from mme_cli.model_tables import as_dict, show
         from mme_hosting.models.listing import models
 
         context = open_context(config, local, region=region)
         found = models(context, pattern)
     if as_json:
-        shown = [_as_dict(model) for model in found]
+        shown = [as_dict(model) for model in found]
         print_json({"prefix": str(context.models), "models": shown})
         return
     if found:
-        _show(found, versions)
+        show(found, versions)
     else:
         which = "" if pattern == "*" else f" {pattern}"
         typer.echo(f"no models{which} at {context.models}", err=True)
@@ -124,7 +122,7 @@ def ls(
         if model.archive is None:
             typer.echo(
                 f"mme: {model.name}: its archive {context.models.below(model.key)} is gone: "
-                f"mme models update or rollback makes another current",
+                "mme models update or rollback makes another current",
                 err=True,
             )
 
@@ -247,7 +245,7 @@ def _publish(
                 context, verb, archives, on_inspected=inspected, on_uploaded=uploaded
             )
     if as_json:
-        print_json([_outcome(each) for each in outcomes])
+        print_json(outcomes)
     for each in outcomes:
         if each.error:
             typer.echo(f"mme: {each.error}", err=True)
@@ -255,24 +253,10 @@ def _publish(
             typer.echo(f"{each.name}: {each.status}, {each.key}")
     bad = sum(each.status in BAD for each in outcomes)
     if bad and len(outcomes) > 1:
-        typer.echo(f"mme: {bad} of {len(outcomes)} were not {_PAST[verb]}", err=True)
+        typer.echo(f"mme: {bad} of {len(outcomes)} failed", err=True)
     if bad:
         nothing = all(each.status == "refused" for each in outcomes)
         raise typer.Exit(REFUSED if nothing else FAILED)
-
-
-_PAST: dict[Verb, str] = {"add": "added", "update": "updated"}
-
-
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "name": outcome.name,
-        "archive": str(outcome.path),
-        "status": outcome.status,
-        "key": outcome.key,
-        "size": outcome.size,
-        "error": outcome.error,
-    }
 
 
 @contextlib.contextmanager
@@ -286,82 +270,6 @@ def _bars(total: int) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]
         inspecting = progress.add_task("inspecting", total=total)
         uploading = progress.add_task("uploading", total=total)
         yield lambda: progress.advance(inspecting), lambda: progress.advance(uploading)
-
-
-# -- ls ------------------------------------------------------------------------------------------
-
-
-def _as_dict(model: Model) -> dict[str, Any]:
-    archive = model.archive
-    return {
-        "name": model.name,
-        "version": _number(archive),
-        "key": model.key,
-        "size": archive.size if archive else None,
-        "changed": model.changed,
-        "versions": [
-            {
-                "version": _number(each),
-                "key": each.key,
-                "size": each.size,
-                "modified": each.modified,
-                "current": each.key == model.key,
-            }
-            for each in model.versions
-        ],
-    }
-
-
-def _number(archive: Archive | None) -> int | None:
-    return archive.version.number if archive and archive.version else None
-
-
-def _show(found: list[Model], every_version: bool) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    last = "current" if every_version else "versions"
-    when = "uploaded" if every_version else "changed"
-    table = Table("name", "version", "key", "size", when, last, box=None, pad_edge=False)
-    for row in _lines(found) if every_version else map(_line, found):
-        table.add_row(*map(escape, row))
-    for column in table.columns:
-        column.overflow = "fold"
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
-
-
-def _line(model: Model) -> tuple[str, ...]:
-    archive = model.archive
-    return (
-        model.name,
-        str(_number(archive) or ""),
-        model.key,
-        _size(archive.size) if archive else "gone",
-        _time(model.changed),
-        str(len(model.versions)),
-    )
-
-
-def _lines(found: list[Model]) -> Iterator[tuple[str, ...]]:
-    for model in found:
-        for each in model.versions:
-            yield (
-                model.name,
-                str(_number(each) or ""),
-                each.key,
-                _size(each.size),
-                _time(each.modified),
-                "yes" if each.key == model.key else "",
-            )
-
-
-def _size(amount: int) -> str:
-    return f"{amount / 1e6:,.1f} MB" if amount >= 1e6 else f"{amount / 1e3:,.1f} kB"
-
-
-def _time(when: Any) -> str:
-    return f"{when:%Y-%m-%d %H:%M:%S}Z"
 
 
 # -- rm ------------------------------------------------------------------------------------------

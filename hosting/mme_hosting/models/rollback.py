@@ -75,8 +75,8 @@ def _target(context: Context, name: str, alias: Alias, to: str | None) -> str:
     if to is None:
         if not alias.previous:
             raise HostingError(
-                f"{name} was never another version than {alias.current}: mme models ls --versions "
-                f"{name} shows what there is for --to"
+                f"nothing was current before {alias.current}: mme models ls --versions {name} "
+                "shows what there is for --to"
             )
         return alias.previous[0]
     if to.endswith(SUFFIX):
