@@ -89,9 +89,8 @@ def _target(context: Context, name: str, alias: Alias, to: str | None) -> str:
     there = versions(context, [name])[name]
     found = [each.key for each in there if each.version and str(each.version.number) == to]
     if len(found) > 1:
-        raise HostingError(
-            f"{name} has the version {to} more than once: --to {' or --to '.join(found)}"
-        )
+        choice = " or ".join(f"--to {key}" for key in found)
+        raise HostingError(f"{name} has more than one version {to}: give {choice}")
     if not found:
         numbers = [str(each.version.number) for each in there if each.version]
         raise HostingError(f"{name} has no version {to}: there are {', '.join(numbers) or 'none'}")
