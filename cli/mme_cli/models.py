@@ -103,7 +103,7 @@ def ls(
 
     An archive that no name stands for, as training jobs put it there, is called by its key.
     """
-    with reported():
+    with reported(REFUSED):
         from mme_cli.model_tables import as_dict, show
         from mme_hosting.models.listing import models
 
@@ -275,10 +275,14 @@ def _bars(total: int) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]
 # -- rm ------------------------------------------------------------------------------------------
 
 
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 def _ask(keys: Any) -> None:
     for name, own in keys.items():
         typer.echo(f"{name}: {len(own)} version{'s' if len(own) != 1 else ''}", err=True)
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         fail("nothing is removed without a yes, and nobody can be asked here: give --yes")
     if not typer.confirm("Remove?", err=True):
         typer.echo("nothing is removed", err=True)
