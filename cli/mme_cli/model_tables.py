@@ -51,6 +51,7 @@ def show(found: list[Model], every_version: bool) -> None:
     for row in _lines(found) if every_version else map(_line, found):
         table.add_row(*map(escape, row))
     for column in table.columns:
+        column.no_wrap = column.header not in ("name", "key")
         column.overflow = "fold"
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 

@@ -126,13 +126,15 @@ def _admit(
         raise HostingError(f"{name} is being removed: mme models rm {name} finishes that")
     if verb == "update" and alias is None:
         error = unknown(context, name, base.table.models)
-        raise HostingError(f"{error}; a new one is for mme models add")
+        raise HostingError(f"{error} (a new model is for mme models add)")
     sha256 = digest(path)
     current = parse(alias.current) if alias else None
     if current and _has(current, sha256):
         return current
     if verb == "add" and alias:
-        raise HostingError(f"{name} is there with other content: mme models update {path}")
+        raise HostingError(
+            f"{name} is there with other content: mme models update --name {name} {path}"
+        )
     inspection = inspect_archive(path)
     if not inspection.loads:
         reasons = "; ".join(str(each) for each in inspection.problems if each.refused)
@@ -182,6 +184,6 @@ def _lost(name: str, key: str, theirs: State, path: Path) -> str:
             f"is uploaded, and not current: mme models rollback {name} --to {key} makes it so"
         )
     return (
-        f"{name}: somebody else removed it meanwhile, and it stays so: mme models add {path} "
-        "uploads it again"
+        f"{name}: somebody else removed it meanwhile, and it stays so: "
+        f"mme models add --name {name} {path} uploads it again"
     )

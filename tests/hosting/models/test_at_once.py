@@ -176,7 +176,7 @@ def test_a_name_that_is_removed_while_it_is_updated_stays_removed(
 
     outcome = run(context, "update", "a", new, on_uploaded=remove_it)
     assert outcome.status == "lost"
-    assert f"removed it meanwhile, and it stays so: mme models add {new}" in outcome.error
+    assert f"removed it meanwhile, and it stays so: mme models add --name a {new}" in outcome.error
     assert keys() == []
     # Also where there was only an archive that no name stood for, which both have found.
     again = run(context, "add", "a", new, on_uploaded=remove_it)

@@ -64,7 +64,7 @@ def test_a_name_that_is_there_with_other_content_is_not_added(context: Context, 
     outcome = run(context, "add", "a", archive(tmp_path / "2.tar.gz", "two"))
 
     assert outcome.status == "refused"
-    assert f"mme models update {tmp_path / '2.tar.gz'}" in (outcome.error or "")
+    assert f"mme models update --name a {tmp_path / '2.tar.gz'}" in (outcome.error or "")
     assert (len(keys()), alias_file()) == (1, before)
 
 
@@ -74,7 +74,7 @@ def test_a_name_that_is_not_there_is_not_updated(context: Context, tmp_path) -> 
 
     assert outcome.status == "refused"
     assert "no model huston" in (outcome.error or "")
-    assert "did you mean houston?; a new one is for mme models add" in (outcome.error or "")
+    assert "did you mean houston? (a new model is for mme models add)" in (outcome.error or "")
 
 
 def test_what_a_server_would_refuse_is_not_uploaded_and_the_others_go_on(
