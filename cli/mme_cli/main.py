@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from mme_cli import archives, local, train
+from mme_cli import archives, local, models, train
 from mme_cli.conformance import conformance
 from mme_cli.failure import fail
 from mme_cli.houses import houses
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(train.app, name="train")
 app.add_typer(local.app, name="local")
+app.add_typer(models.app, name="models")
 train.app.command()(many)
 for command in (
     archives.pack,

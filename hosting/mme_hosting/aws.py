@@ -40,6 +40,11 @@ _SERVICE_OF_ACTION: Final = {
     "sagemaker-runtime": "sagemaker",
     "service-quotas": "servicequotas",
 }
+_S3_ACTIONS: Final = {
+    "DeleteObjects": "DeleteObject",
+    "HeadObject": "GetObject",
+    "ListObjectsV2": "ListBucket",
+}
 _DNS: Final = {"aws-cn": "amazonaws.com.cn"}
 
 
@@ -193,5 +198,5 @@ def _explain(error: Exception, call: str, resource: str, service: str) -> AwsErr
 def _action(service: str, call: str) -> str:
     """IAM's name of an operation, where it is not the operation's own."""
     if service == "s3":
-        return {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket"}.get(call, call)
+        return _S3_ACTIONS.get(call, call)
     return call

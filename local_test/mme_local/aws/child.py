@@ -21,7 +21,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from mme_local.aws import objects
+from mme_local.aws import conditions, objects
 from mme_local.aws.refusals import (
     Respond,
     elsewhere,
@@ -103,6 +103,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # an object may be an open file
     objects.install()
+    conditions.install()
     application = Application()
     server: BaseWSGIServer = make_server(
         ADDRESS, int(sys.argv[1]), application, threaded=True, request_handler=_Handler

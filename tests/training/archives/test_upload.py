@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from mme_training import s3
-from mme_training.archives.keys import parse
+from mme_training.archives.keys import Version, parse
 from mme_training.archives.upload import list_keys, upload
 from mme_training.errors import UserError
 from support.aws import aws, reset
@@ -199,3 +199,33 @@ def test_what_is_no_place(uri: str) -> None:
 def test_names_are_checked_before_anything_is_sent(client, tmp_path) -> None:
     with pytest.raises(UserError, match="cannot be the name of a model"):
         upload({"a/b": tmp_path / "x"}, PREFIX)
+
+
+def test_folders_are_in_keys_with_a_digest_alone(client, tmp_path) -> None:
+    path = write(tmp_path, {"a": b"x"})["a"]
+    (result,) = upload({"company_a/a": path}, PREFIX, style="digest")
+    digest = hashlib.sha256(b"x").hexdigest()[:12]
+    assert str(result.place) == f"{PREFIX}company_a/a/1-{digest}.tar.gz"
+    with pytest.raises(UserError, match="cannot be the name of a model"):
+        upload({"company_a/a": path}, PREFIX, style="v")
+
+
+@pytest.mark.parametrize("large", [6 << 20, 64 << 20])
+def test_a_key_of_encryption(client, tmp_path, large: int) -> None:
+    path = write(tmp_path, {"a": bytes(7 << 20)})["a"]
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/models"}
+    (result,) = upload({"a": path}, PREFIX, large=large, encryption=encryption)
+    head = client.head_object(Bucket=BUCKET, Key="xgb/a.tar.gz")
+    assert result.status == "uploaded"
+    assert head["ServerSideEncryption"] == "aws:kms"
+    assert head["SSEKMSKeyId"] == "alias/models"
+
+
+def test_the_version_to_follow_can_be_given(client, tmp_path) -> None:
+    digest = hashlib.sha256(b"old").hexdigest()[:12]
+    for key in (f"a/1-{digest}.tar.gz", f"a/2-{'0' * 12}.tar.gz"):
+        client.put_object(Bucket=BUCKET, Key=f"xgb/{key}", Body=b"old")
+    archives = write(tmp_path, {"a": b"old"})
+    latest = {"a": Version("a", 1, digest)}
+    (result,) = upload(archives, PREFIX, style="digest", latest=latest)
+    assert (result.status, str(result.place)) == ("present", f"{PREFIX}a/1-{digest}.tar.gz")

@@ -1,8 +1,8 @@
 """Names of a model's versions below an S3 prefix, so that a new version never replaces an old one.
 
 Two styles: ``Chicago_IL/3-0123456789ab.tar.gz`` has the version's number and the first 12 digits of
-the SHA-256 of the archive's bytes; ``Chicago_IL_v3.tar.gz`` the number alone, as AWS's notebooks
-on multi-model endpoints have it.
+the SHA-256 of the archive's bytes, and its name may have folders; ``Chicago_IL_v3.tar.gz`` the
+number alone, as AWS's notebooks on multi-model endpoints have it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ SUFFIX: Final = ".tar.gz"
 
 _DIGITS: Final = 12
 # Printable ASCII, as SageMaker wants it of a target model; a leading dot hides a file.
-_NAME: Final = r"(?P<name>[!-\-0-~][ -.0-~]*)"
+_SEGMENT: Final = r"[!-\-0-~][ -.0-~]*"
+_NAMES: Final[dict[Style, str]] = {
+    "digest": rf"(?P<name>{_SEGMENT}(?:/{_SEGMENT})*)",
+    "v": rf"(?P<name>{_SEGMENT})",
+}
 _NUMBER: Final = r"(?P<number>[1-9][0-9]{0,17})"
 _PATTERNS: Final[dict[Style, re.Pattern[str]]] = {
     "digest": re.compile(
-        rf"{_NAME}/{_NUMBER}-(?P<digest>[0-9a-f]{{{_DIGITS}}}){re.escape(SUFFIX)}"
+        rf"{_NAMES['digest']}/{_NUMBER}-(?P<digest>[0-9a-f]{{{_DIGITS}}}){re.escape(SUFFIX)}"
     ),
-    "v": re.compile(rf"{_NAME}_v{_NUMBER}{re.escape(SUFFIX)}"),
+    "v": re.compile(rf"{_NAMES['v']}_v{_NUMBER}{re.escape(SUFFIX)}"),
 }
 
 
@@ -91,21 +95,27 @@ def next_version(
     Raises:
         UserError: `name` cannot be part of a key.
     """
-    check_name(name)
+    check_name(name, folders=style == "digest")
     digest = sha256[:_DIGITS] if style == "digest" else None
     if latest and digest and latest.digest == digest:
         return latest
     return Version(name, latest.number + 1 if latest else 1, digest)
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, *, folders: bool = False) -> None:
     """Refuse a name that cannot stand in a key.
 
+    Args:
+        name: of a model.
+        folders: whether it may be within some, as ``company_a/houston``.
+
     Raises:
-        UserError: it is empty, has a slash, a leading dot or space, or other than printable ASCII.
+        UserError: it is empty, has a slash, a leading dot or space, or other than printable ASCII;
+            with folders, a part of it.
     """
-    if not re.fullmatch(_NAME, name):
+    if not re.fullmatch(_NAMES["digest" if folders else "v"], name):
+        slashes = "; between slashes stands such a name, too" if folders and "/" in name else ""
         raise UserError(
             f"{name!r} cannot be the name of a model: use letters, digits, dots, hyphens and "
-            "underscores, and begin with no dot"
+            f"underscores, and begin with no dot{slashes}"
         )

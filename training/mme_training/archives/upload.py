@@ -59,6 +59,8 @@ def upload(
     on_done: Callable[[Uploaded], None] = lambda _: None,
     client: Any = None,
     large: int = LARGE,
+    latest: Mapping[str, Version] | None = None,
+    encryption: Mapping[str, str] | None = None,
 ) -> list[Uploaded]:
     """Upload each archive below `prefix`; run again, it uploads what is not yet there.
 
@@ -73,6 +75,9 @@ def upload(
         on_done: called in the caller's thread with each result as it comes.
         client: boto3's, for S3; by default one is made.
         large: bytes from which on a file is sent in parts.
+        latest: with a `style`, the version of each model that the next one follows, or that has the
+            archive's bytes; by default the highest that is there.
+        encryption: PutObject's arguments for a key of encryption.
 
     Returns:
         A result for each archive, in their order.
@@ -81,11 +86,12 @@ def upload(
         UserError: the prefix cannot be listed, or a name cannot be part of a key.
     """
     for name in archives:
-        check_name(name)
+        check_name(name, folders=style == "digest")
     root = s3.parse(prefix)
     client = client or s3.make_client(workers)
-    latest = latest_versions(list_keys(client, root), style) if style else {}
-    task = _Task(client, root, style, large)
+    if latest is None:
+        latest = latest_versions(list_keys(client, root), style) if style else {}
+    task = _Task(client, root, style, large, encryption or {})
     with ThreadPoolExecutor(workers) as pool:
         futures = {
             pool.submit(task.run, name, path, latest.get(name)): name
@@ -126,6 +132,7 @@ class _Task:
     root: Place
     style: Style | None
     large: int
+    encryption: Mapping[str, str]
 
     def run(self, name: str, path: Path, latest: Version | None) -> Uploaded:
         place = self.root
@@ -170,7 +177,11 @@ class _Task:
         """Upload to `place`; False if somebody else was sooner."""
         if size >= self.large:  # boto3 passes no condition on to an upload in parts
             config = TransferConfig(multipart_threshold=self.large, max_concurrency=4)
-            arguments = {"ChecksumAlgorithm": "SHA256", "Metadata": {_SHA256: sha256}}
+            arguments = {
+                "ChecksumAlgorithm": "SHA256",
+                "Metadata": {_SHA256: sha256},
+                **self.encryption,
+            }
             self.client.upload_file(
                 str(path), place.bucket, place.key, ExtraArgs=arguments, Config=config
             )
@@ -180,6 +191,7 @@ class _Task:
             "Key": place.key,
             "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
             "Metadata": {_SHA256: sha256},
+            **self.encryption,
         }
         with path.open("rb") as file:
             try:
