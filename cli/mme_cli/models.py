@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +28,7 @@ from mme_cli.hosting import (
 
 if TYPE_CHECKING:
     from mme_hosting.models.publish import Verb
+    from mme_hosting.models.sources import Sources
 
 app = typer.Typer(
     help="The models of an endpoint, which come, change and go without a deployment.",
@@ -33,8 +36,13 @@ app = typer.Typer(
 )
 
 Archives = Annotated[
-    list[Path],
-    typer.Argument(metavar="ARCHIVE...", help="Archives: see mme pack", show_default=False),
+    list[str],
+    typer.Argument(
+        metavar="ARCHIVE...",
+        help="Archives, directories of them or what mme train many has made; also s3://…tar.gz, "
+        "and s3://…/ for all below it",
+        show_default=False,
+    ),
 ]
 ModelName = Annotated[
     str | None,
@@ -65,7 +73,7 @@ def add(
     content is left as it is. The exit status is 1 if any was refused or has failed, and 2 if
     nothing was done.
     """
-    _publish("add", _names(archives, name, under), config, local, region, as_json)
+    _publish("add", archives, name, under, config, local, region, as_json)
 
 
 @app.command()
@@ -83,7 +91,7 @@ def update(
     The versions before stay where they are: see mme models rollback. The exit status is 1 if any
     was refused or has failed, and 2 if nothing was done.
     """
-    _publish("update", _names(archives, name, under), config, local, region, as_json)
+    _publish("update", archives, name, under, config, local, region, as_json)
 
 
 @app.command()
@@ -206,46 +214,30 @@ def rollback(
 # -- add, update ---------------------------------------------------------------------------------
 
 
-def _names(archives: list[Path], name: str | None, under: str | None) -> dict[str, Path]:
-    """The archives by the names of their models."""
-    with reported(REFUSED):
-        from mme_hosting.models.publish import check
-        from mme_training.archives.assemble import name_of
-
-        if name and len(archives) > 1:
-            fail("--name is for one archive: --under puts a folder before the names of many")
-        folder = f"{under.rstrip('/')}/" if under else ""
-        found: dict[str, Path] = {}
-        for path in archives:
-            if str(path).startswith("s3:/"):  # a path has no two slashes
-                fail(f"{path} is in S3: fetch it first, mme models takes files")
-            own = folder + (name or name_of(path))
-            check(own)
-            if own in found:
-                fail(f"{found[own]} and {path} would both be {own}: one at a time, with --name")
-            found[own] = path
-    return found
-
-
 def _publish(
     verb: Verb,
-    archives: dict[str, Path],
+    archives: list[str],
+    name: str | None,
+    under: str | None,
     config: Path | None,
     local: bool,
     region: str | None,
     as_json: bool,
 ) -> None:
-    with reported(REFUSED):
-        context = open_context(config, local, region=region)
-    with reported():
-        from mme_hosting.models.publish import BAD, publish
+    with contextlib.ExitStack() as stack:
+        with reported(REFUSED):
+            from mme_hosting.models.sources import fetched, find
 
-        with _bars(len(archives)) as (inspected, uploaded):
-            outcomes = publish(
-                context, verb, archives, on_inspected=inspected, on_uploaded=uploaded
-            )
+            context = open_context(config, local, region=region)
+            client = partial(context.aws.client, "s3")
+            sources = _named(find(archives, client), name, under)
+            files = stack.enter_context(fetched(sources, client))
+        with reported(), _bars(len(files)) as (inspected, uploaded):
+            from mme_hosting.models.publish import BAD, publish
+
+            outcomes = publish(context, verb, files, on_inspected=inspected, on_uploaded=uploaded)
     if as_json:
-        print_json(outcomes)
+        print_json([{**asdict(each), "path": str(sources[each.name])} for each in outcomes])
     for each in outcomes:
         if each.error:
             typer.echo(f"mme: {each.error}", err=True)
@@ -257,6 +249,19 @@ def _publish(
     if bad:
         nothing = all(each.status == "refused" for each in outcomes)
         raise typer.Exit(REFUSED if nothing else FAILED)
+
+
+def _named(sources: Sources, name: str | None, under: str | None) -> Sources:
+    """The archives by the names that they are to have."""
+    from mme_hosting.models.publish import check
+
+    if name and len(sources) > 1:
+        fail("--name is for one archive: --under puts a folder before the names of many")
+    folder = f"{under.rstrip('/')}/" if under else ""
+    named = {folder + (name or own): place for own, place in sources.items()}
+    for each in named:
+        check(each)
+    return named
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/boto3/latest/guide/configuration.html
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -78,13 +79,14 @@ class Aws:
     """One account in one region.
 
     Args:
-        region: by default as boto3 finds it.
+        region: by default as AWS's tools find it; AWS_REGION is read here, boto3 does not.
 
     Raises:
         HostingError: the profile does not exist, or no region is known.
     """
 
     def __init__(self, region: str | None = None) -> None:
+        region = region or os.environ.get("AWS_REGION")
         try:
             self._session = boto3.session.Session(region_name=region)
         except BotoCoreError as error:

@@ -77,12 +77,12 @@ def test_one_that_is_refused_is_told_and_the_others_go_on(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("add", "--name", "n", "a.tar.gz", "b.tar.gz"), "--name is for one archive"),
-        (("add", "x/a.tar.gz", "y/a.tar.gz"), "would both be a"),
-        (("add", "s3://bucket/a.tar.gz"), "is in S3: fetch it first"),
+        (("add", "--name", "n", "a.tar.gz", "b"), "--name is for one archive"),
+        (("add", "a.tar.gz", "s3://houses-bucket/a.tar.gz"), "would both be the model a"),
+        (("add", "s3://houses-bucket/none.tar.gz"), "there is no such object"),
         (("add", "--under", "../b", "a.tar.gz"), "cannot be the name of a model"),
         (("add", "--name", "a.tar.gz", "a.tar.gz"), "would be taken for a key"),
-        (("add", "none.tar.gz"), "none.tar.gz cannot be read: No such file"),
+        (("add", "none.tar.gz"), "there is no none.tar.gz"),
         (("update", "a.tar.gz"), "no model a at"),
         (("rollback", "a"), "no model a at"),
         (("rm", "a.tar.gz"), "is a key and no name"),
@@ -91,6 +91,7 @@ def test_one_that_is_refused_is_told_and_the_others_go_on(tmp_path: Path) -> Non
 )
 def test_what_is_refused_does_nothing(tmp_path: Path, arguments, said: str) -> None:
     archive(tmp_path / "a.tar.gz")
+    archive(tmp_path / "b" / "b.tar.gz")
     found = mme(*arguments)
     assert found.exit_code == 2
     assert said in found.stderr

@@ -64,7 +64,10 @@ def fetched(sources: Sources, client: Callable[[], Any]) -> Iterator[Mapping[str
     """
     there = {name: place for name, place in sources.items() if isinstance(place, Place)}
     with tempfile.TemporaryDirectory(prefix="mme-models-") as scratch:
-        files = {name: Path(scratch, f"{number}{SUFFIX}") for number, name in enumerate(there)}
+        files = {}
+        for number, (name, place) in enumerate(there.items()):
+            files[name] = Path(scratch, str(number), place.key.rpartition("/")[2])
+            files[name].parent.mkdir()
         if there:
             s3_client = client()
             with ThreadPoolExecutor(_AT_ONCE) as pool:
