@@ -13,6 +13,7 @@ from mme_cli import archives, local, train
 from mme_cli.conformance import conformance
 from mme_cli.failure import fail
 from mme_cli.houses import houses
+from mme_cli.logs import logs
 from mme_cli.push import push
 from mme_cli.report import report
 from mme_cli.train_many import many
@@ -31,6 +32,7 @@ for command in (
     archives.verify,
     conformance,
     houses,
+    logs,
     push,
     report,
 ):
