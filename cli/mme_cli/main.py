@@ -13,6 +13,7 @@ from mme_cli import archives, local, train
 from mme_cli.conformance import conformance
 from mme_cli.failure import fail
 from mme_cli.houses import houses
+from mme_cli.invoke import invoke
 from mme_cli.logs import logs
 from mme_cli.push import push
 from mme_cli.report import report
@@ -32,6 +33,7 @@ for command in (
     archives.verify,
     conformance,
     houses,
+    invoke,
     logs,
     push,
     report,
