@@ -15,6 +15,7 @@ from mme_cli.failure import fail
 from mme_cli.houses import houses
 from mme_cli.invoke import invoke
 from mme_cli.logs import logs
+from mme_cli.metrics import metrics
 from mme_cli.push import push
 from mme_cli.report import report
 from mme_cli.train_many import many
@@ -35,6 +36,7 @@ for command in (
     houses,
     invoke,
     logs,
+    metrics,
     push,
     report,
 ):
