@@ -13,6 +13,9 @@ from mme_cli import archives, local, models, train
 from mme_cli.conformance import conformance
 from mme_cli.failure import fail
 from mme_cli.houses import houses
+from mme_cli.invoke import invoke
+from mme_cli.logs import logs
+from mme_cli.metrics import metrics
 from mme_cli.push import push
 from mme_cli.report import report
 from mme_cli.train_many import many
@@ -32,6 +35,9 @@ for command in (
     archives.verify,
     conformance,
     houses,
+    invoke,
+    logs,
+    metrics,
     push,
     report,
 ):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import boto3
@@ -20,6 +20,7 @@ from mme_hosting.errors import HostingError
 from mme_training.many import sagemaker_errors
 
 _RETRIES: Final[dict[str, Any]] = {"mode": "standard", "max_attempts": 5}
+_READ_SECONDS: Final = 70  # a container may take 60 to answer an invocation
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _ABSENT: Final = frozenset(
     {
@@ -52,11 +53,21 @@ _DNS: Final = {"aws-cn": "amazonaws.com.cn"}
 class AwsError(HostingError):
     """A call that AWS refuses or does not answer.
 
-    `code` is AWS's name of the error, empty where no answer came; `call` is the operation.
+    `code` is AWS's name of the error, empty where no answer came; `call` is the operation;
+    `members` are all that the answer has.
     """
 
-    def __init__(self, message: str, *, call: str, code: str = "", said: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        call: str,
+        code: str = "",
+        said: str = "",
+        members: Mapping[str, Any] = {},
+    ) -> None:
         super().__init__(message)
+        self.members = members
         self.call = call
         self.code = code
         self.said = said
@@ -126,7 +137,7 @@ class Aws:
         Raises:
             HostingError: its configuration is wrong.
         """
-        config = Config(retries=_RETRIES, max_pool_connections=32)
+        config = Config(retries=_RETRIES, read_timeout=_READ_SECONDS, max_pool_connections=32)
         try:
             return self._session.client(service, config=config)
         except (BotoCoreError, ValueError) as error:
@@ -194,7 +205,7 @@ def _explain(error: Exception, call: str, resource: str, service: str) -> AwsErr
             f"{call} for {resource} is denied: {said} ({code}). Allow your user or role {action}: "
             "mme iam deployer prints a policy with all that is needed"
         )
-    return AwsError(message, call=call, code=code, said=said)
+    return AwsError(message, call=call, code=code, said=said, members=error.response)
 
 
 def _action(service: str, call: str) -> str:

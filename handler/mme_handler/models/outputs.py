@@ -70,23 +70,34 @@ def parse(text: str) -> Keys:
     return tuple(dict.fromkeys(keys))
 
 
+def attribute(attributes: str, name: str) -> str | None:
+    """The value of one of a request's custom attributes, ``name=value`` between semicolons.
+
+    The header belongs to whoever sends it: what has another form is the business of the model's
+    own code. None if there is no such attribute.
+    """
+    for each in attributes.split(";"):
+        key, equals, value = each.partition("=")
+        if equals and key.strip().lower() == name:
+            return value.strip()
+    return None
+
+
 def requested(attributes: str) -> Keys | None:
     """The outputs that a request asks for in its custom attributes: ``output=margin,leaf``.
 
-    The header belongs to whoever sends it: other attributes, separated by semicolons, are left to
-    the model's own code. None if none of them is ``output``.
+    None if none of them is ``output``.
 
     Raises:
         BadRequestError: an output is unknown.
     """
-    for attribute in attributes.split(";"):
-        name, equals, value = attribute.partition("=")
-        if equals and name.strip().lower() == "output":
-            try:
-                return parse(value)
-            except ValueError as error:
-                raise BadRequestError(f"custom attributes: {error}") from None
-    return None
+    value = attribute(attributes, "output")
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise BadRequestError(f"custom attributes: {error}") from None
 
 
 def compute(model: Model, features: NDArray[np.float32], keys: Keys) -> list[Output]:

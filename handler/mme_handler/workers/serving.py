@@ -30,6 +30,7 @@ from mme_handler.mms import protocol
 from mme_handler.mms.protocol import InvokeRequest
 from mme_handler.models.archive import Archive
 from mme_handler.models.cuda_errors import diagnose
+from mme_handler.models.outputs import ATTRIBUTES_HEADER, attribute
 from mme_handler.options import Options
 from mme_handler.user_code import describe, where
 
@@ -40,6 +41,9 @@ _LONG: Final = 0.02  # seconds: an answer after which a model is not taken to be
 _WARY_FOR: Final = 100  # requests
 _LONGEST_REASON: Final = 8192  # characters of an error's message
 _TARGET_MODEL: Final = "x-amzn-sagemaker-target-model"
+_TRACE: Final = "trace"
+"""Custom attribute of a request that asks to be told its number, ``trace=true``."""
+_NUMBER: Final = "model-request"
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -53,6 +57,7 @@ class ServedModel:
     invocations: Invocations = field(default_factory=Invocations)
     lost: bool = False
     """Whether this process can do no more with its GPU and must be replaced."""
+    _asked: int = 0  # requests since the load
     _wary: int = 0  # requests to go before the next small one is taken for quick
 
     @classmethod
@@ -86,6 +91,7 @@ class ServedModel:
 
     def _answer(self, request: InvokeRequest) -> protocol.Prediction:
         started = time.perf_counter()
+        self._asked += 1
         headers = request.headers
         accept = headers.get("accept")
         try:
@@ -99,6 +105,8 @@ class ServedModel:
         except Exception as error:
             status, phrase, encoded = self._failure(request, error)
             more = {}
+        if attributes := headers.get(ATTRIBUTES_HEADER):
+            more = self._traced(attributes, more)
         seconds = time.perf_counter() - started
         if seconds > _LONG and len(request.body) < SMALL:
             self._wary = _WARY_FOR
@@ -106,6 +114,14 @@ class ServedModel:
         if status == 200 and self.options.log_requests:
             log.info("invoked", **self._identify(request), milliseconds=round(seconds * 1e3, 3))
         return request.request_id, status, phrase, encoded.content_type, encoded.body, more
+
+    def _traced(self, attributes: str, more: dict[str, str]) -> dict[str, str]:
+        """The headers of an answer, and the request's number where it asks for that."""
+        if attribute(attributes, _TRACE) != "true":
+            return more
+        if any(name.lower() == ATTRIBUTES_HEADER for name in more):  # the model's code has its own
+            return more
+        return {**more, ATTRIBUTES_HEADER: f"{_NUMBER}={self._asked}"}
 
     def _check_size(self, encoded: Encoded | Answer) -> None:
         if len(encoded.body) > self.options.max_payload:

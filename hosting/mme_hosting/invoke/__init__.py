@@ -1,0 +1,1 @@
+"""Requests to a target model of an endpoint."""

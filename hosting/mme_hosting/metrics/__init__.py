@@ -1,0 +1,1 @@
+"""What CloudWatch has measured of an endpoint, as numbers and as pictures."""
