@@ -24,6 +24,7 @@ app = typer.Typer(
     help="Serve thousands of XGBoost models from one SageMaker multi-model container.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 app.add_typer(train.app, name="train")
 app.add_typer(local.app, name="local")

@@ -89,3 +89,12 @@ def test_convert_takes_a_version_or_an_interpreter():
 
     assert result.exit_code == 2
     assert "not both" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [(("verify",), "[a free one]"), (("push",), "[as AWS's tools find it]")],
+)
+def test_help_tells_defaults(command, default) -> None:
+    text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).output
+    assert default in text
