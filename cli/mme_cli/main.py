@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from mme_cli import archives, local, train
 from mme_cli.conformance import conformance
 from mme_cli.failure import fail
+from mme_cli.fit import fit
 from mme_cli.houses import houses
 from mme_cli.push import push
 from mme_cli.report import report
@@ -30,6 +31,7 @@ for command in (
     archives.inspect,
     archives.verify,
     conformance,
+    fit,
     houses,
     push,
     report,
