@@ -300,7 +300,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.instance.memory / (1 << 30):g}",
         "none" if not row.models[1] else f"{row.models[0]:,} to {row.models[1]:,}",
         _hits(row),
-        f"{row.instances}, for the {row.limit}" if row.instances else f"none enough: {row.limit}",
+        _needed(row),
         "-" if price is None else f"{price:,.0f}",
     )
 
@@ -312,6 +312,12 @@ def _hits(row: Row) -> str:
     last = row.instances or max(row.hits)
     shown = sorted({1, last - 1, last} & set(row.hits))
     return ", ".join(f"{count}: {row.hits[count]:.1%}" for count in shown)
+
+
+def _needed(row: Row) -> str:
+    if row.instances is None:
+        return f"not with {max(row.hits)}: {row.limit}"
+    return str(row.instances) + ("" if row.limit == "minimum" else f", by {row.limit}")
 
 
 def _cheapest(row: Row) -> str:
@@ -326,7 +332,9 @@ def _facts(found: _Found) -> Iterator[str]:
     )
     for kind, each in measured.kinds.items():
         yield from _about_kind(kind, each)
-    yield f"reckoned for a model, on average: {_mb(found.bytes_per_model)}"
+    yield (
+        f"reckoned for a model, on average, with the kernel's part: {_mb(found.bytes_per_model)}"
+    )
     if asked := measured.invocations:
         yield (
             f"an invocation of a row: {_ms(asked.seconds)}; {asked.cpu * 1e3:.2f} ms of CPU "

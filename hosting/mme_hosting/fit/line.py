@@ -43,7 +43,7 @@ def fit(sizes: Sequence[int], totals: Sequence[tuple[int, float]]) -> Line:
     if len(totals) > 1 and float(np.std(sizes)) > _SPREAD_ENOUGH * mean:
         fixed, slope = np.linalg.lstsq(both, taken, rcond=None)[0].tolist()
     if min(fixed, slope) < 0:  # nonsense: all of it is by model, or by byte, whichever fits better
-        alone = [max(float(taken @ part / (part @ part)), 0.0) for part in both.T]
+        alone = [max(float(taken @ part / max(part @ part, 1e-9)), 0.0) for part in both.T]
         errors = [
             float(np.sum((taken - part * by) ** 2)) for part, by in zip(both.T, alone, strict=True)
         ]

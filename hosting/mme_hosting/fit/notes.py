@@ -36,8 +36,9 @@ def notes(
 def _about_memory(rows: Sequence[Row], measured: Measured, assumed: Assumptions) -> Iterator[str]:
     yield (
         "SageMaker's own share of the memory and when it unloads are not published. Likely is "
-        f"that it keeps {assumed.host_memory / GIB:g} GiB and unloads above {assumed.memory_high:.0%}; "
-        "the second number of models is with half a GiB kept, and filled up."
+        f"that it keeps {assumed.host_memory / GIB:g} GiB and unloads above "
+        f"{assumed.memory_high:.0%}; the second number of models is with half a GiB kept, and "
+        "filled up."
     )
     if any(row.models[1] == MOST_MODELS for row in rows):
         yield (
@@ -81,8 +82,8 @@ def _about_requests(traffic: Traffic, wanted: Wanted) -> Iterator[str]:
 def _about_cpu(rows: Sequence[Row], measured: Measured) -> Iterator[str]:
     if measured.invocations:
         yield (
-            "CPU seconds are this machine's. Those of an instance are faster or slower, and a "
-            "virtual CPU is half a core."
+            "CPU seconds are this machine's, and more while it has other things to do. An instance "
+            "is faster or slower, and its virtual CPU is half a core."
         )
     if burst := [row.instance for row in rows if row.instance.cpu_share < 1]:
         shares = ", ".join(f"{each.name} {each.cpu_share:.1%}" for each in burst)
