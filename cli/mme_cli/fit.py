@@ -268,11 +268,9 @@ def _show(found: _Found) -> None:
     if not console.is_terminal:
         console.width = 120  # of a pipe nothing is known
     rate = f", {found.wanted.rate:,.6g} requests/s" if found.wanted.rate else ""
-    table = Table(
-        title=escape(f"{found.traffic.what}{rate}, hit ratio {found.wanted.hit_ratio:.0%}"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
+    title = f"{found.traffic.what}{rate}, hit ratio {found.wanted.hit_ratio:.0%}"
+    console.print(escape(title), style="bold", highlight=False, soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("instance", no_wrap=True)
     for name in ("vCPU", "GiB", "models on one"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -133,15 +133,16 @@ def measure(
             place = Path(scratch).resolve()
             models = place / "opt" / "ml" / "models"
             models.mkdir(parents=True)
+            failed: dict[str, str] = {}
+            found = list(_unpacked(archives, chosen, models, rows, failed, say))
+            _check_some(found, failed)
             say("starting a server")
             with Server(models, place / "log", settings={**settings, "MME_HOSTS": "1"}) as server:
                 alone = _Tree(server.pid).memory()
-            failed: dict[str, str] = {}
             with Server(models, place / "log", settings=settings) as server:
                 tree = _Tree(server.pid)
-                idle = tree.memory()
-                found = list(_unpacked(archives, chosen, models, rows, failed, say))
-                return _Measuring(server, tree, failed, say).run(found, max(idle - alone, 0))
+                per_host = max(tree.memory() - alone, 0)
+                return _Measuring(server, tree, failed, say).run(found, per_host)
     except ServerError as error:
         raise HostingError(f"the server here: {error}") from None
     except OSError as error:
@@ -188,11 +189,7 @@ class _Measuring:
 
     def run(self, found: list[_Unpacked], per_host: int) -> Measured:
         good = self._warm_up(found)
-        if not good:
-            name, reason = next(iter(self._failed.items()))
-            raise HostingError(
-                f"none of {len(self._failed)} archives can be loaded; {name}: {reason}"
-            )
+        _check_some(good, self._failed)
         base = self._tree.memory()
         kinds = {}
         loaded: dict[str, str] = {}  # the id of a model of each archive that is loaded now
@@ -347,6 +344,12 @@ def _rows(archive: Archive, given: Path | None) -> list[bytes]:
     except UserError:
         return []
     return list(found.bodies(1))
+
+
+def _check_some(good: Sequence[_Unpacked], failed: Mapping[str, str]) -> None:
+    if not good:
+        name, reason = next(iter(failed.items()))
+        raise HostingError(f"none of {len(failed)} archives can be loaded; {name}: {reason}")
 
 
 @contextmanager

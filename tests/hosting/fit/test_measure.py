@@ -79,12 +79,14 @@ def test_models_are_loaded_and_invoked(archives: Archives, monkeypatch, tmp_path
     assert "holds no model file" in found.failed["none.tar.gz"]
     assert "division by zero" in found.failed["raises.tar.gz"]
     assert found.ratio > 1
-    assert said[0] == "starting a server"
+    assert said[0] == "unpacking 1 of 13"
     assert said[-1] == "invoking"
 
 
 @pytest.mark.slow
-def test_models_with_code_are_invoked_with_rows_that_are_given(tmp_path: Path) -> None:
+def test_models_with_code_are_invoked_with_rows_that_are_given(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_LOADS", {"code": 2})
+    monkeypatch.setattr(module, "_SECONDS", 0.2)
     place = tmp_path / "archives"
     place.mkdir()
     pack(fill(tmp_path / "c", {"code/inference.py": CODE}), place, "code")
