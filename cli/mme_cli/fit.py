@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,7 +98,8 @@ def fit(
         typer.Option(min=0.1, max=1, help="Share of its memory above which SageMaker unloads"),
     ] = 0.75,
     host_memory: Annotated[
-        float, typer.Option(min=0, help="GiB of an instance that SageMaker keeps for itself")
+        float,
+        typer.Option(min=0, max=1024, help="GiB of an instance that SageMaker keeps for itself"),
     ] = 1.0,
     sticky: Annotated[
         bool,
@@ -112,8 +114,8 @@ def fit(
 ) -> None:
     """Say how many models fit on instance types, how many of them the traffic needs, and the price.
 
-    A sample of the archives is loaded into a real server on this machine: CODE THAT THEY BRING IS
-    RUN. What that takes is measured, the rest is reckoned; what is unsure of it is said.
+    A sample of the archives is loaded into a real server here: code that they bring is run. What
+    that takes is measured, the rest is reckoned, and what is unsure of it is said.
     """
     if traffic and zipf is not None:
         fail("give --traffic or --zipf, not both")
@@ -134,7 +136,7 @@ def fit(
         )
         chosen = places.sample(archives.all, sample)
         typer.echo(_notice(archives, len(chosen)), err=True)
-        with _progress() as say:
+        with _cleaned_up(), _progress() as say:
             measured = measure(archives, chosen, rows, environment, say)
             say("playing requests")
             per_second = (played.rate or 0.0) if rate is None else rate
@@ -233,6 +235,20 @@ def _extras() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         fail(f"{error.name} is not installed: pip install 'xgboost-mme[aws,train]'")
+
+
+@contextlib.contextmanager
+def _cleaned_up() -> Iterator[None]:
+    """End as Ctrl-C does when told to by SIGTERM: with the server, and without its files."""
+
+    def end(number: int, _: object) -> None:
+        raise typer.Exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -15,6 +20,7 @@ from mme_hosting.fit import measure
 from mme_training.archives.pack import write_archive
 from support.archives import booster, fill
 from support.aws import aws
+from support.serving import until
 
 
 def mme(*arguments: object) -> Result:
@@ -86,6 +92,27 @@ def test_what_programs_read(bucket: str, quick: None) -> None:
     assert first["usd_per_month"] == pytest.approx(0.056 * 730)
     assert found["cheapest"] == "ml.t2.medium"
     assert any("download from S3" in each for each in found["unsure"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_is_interrupted_leaves_nothing(models: Path, tmp_path: Path, number: int) -> None:
+    running = subprocess.Popen(
+        [Path(sys.executable).with_name("mme"), "fit", "--models", models],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+    )
+    top = psutil.Process(running.pid)
+    try:
+        until(lambda: len(top.children(recursive=True)) > 3, within=60, what="a server")
+        started = top.children(recursive=True)
+        running.send_signal(number)
+        assert running.wait(60) == 128 + number
+        assert psutil.wait_procs(started, timeout=20)[1] == []
+        assert not list(tmp_path.glob("mme-fit-*"))
+    finally:
+        for process in [*top.children(recursive=True), top] if top.is_running() else []:
+            process.kill()
 
 
 @pytest.mark.parametrize(
