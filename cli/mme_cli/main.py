@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from mme_cli import archives, local, models, train
 from mme_cli.conformance import conformance
 from mme_cli.failure import fail
+from mme_cli.fit import fit
 from mme_cli.houses import houses
 from mme_cli.invoke import invoke
 from mme_cli.logs import logs
@@ -35,6 +36,7 @@ for command in (
     archives.inspect,
     archives.verify,
     conformance,
+    fit,
     houses,
     invoke,
     logs,
