@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from mme_cli import archives, local, train
+from mme_cli import archives, iam, local, train
 from mme_cli.conformance import conformance
 from mme_cli.failure import fail
 from mme_cli.houses import houses
@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(iam.app, name="iam")
 app.add_typer(train.app, name="train")
 app.add_typer(local.app, name="local")
 train.app.command()(many)
