@@ -17,7 +17,8 @@ from mme_hosting.iam.document import (
     allow_key,
     document,
 )
-from mme_hosting.iam.policies import ENDPOINT_LOGS, FOR_AWS, SAGEMAKER, list_models
+from mme_hosting.iam.policies import ENDPOINT_LOGS, FOR_AWS, list_models
+from mme_training.execution_role import SAGEMAKER
 
 _SCALING: Final = "sagemaker.application-autoscaling.amazonaws.com"
 _LINKED_ROLE: Final = (

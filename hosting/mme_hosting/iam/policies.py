@@ -22,8 +22,8 @@ from mme_hosting.iam.document import (
     document,
 )
 from mme_hosting.settings import Vpc
+from mme_training.execution_role import SAGEMAKER
 
-SAGEMAKER: Final = "sagemaker.amazonaws.com"
 ENDPOINT_LOGS: Final = "/aws/sagemaker/Endpoints"
 TRAINING_LOGS: Final = "/aws/sagemaker/TrainingJobs"
 
