@@ -13,6 +13,7 @@ from mme_cli import archives, iam, local, train
 from mme_cli.conformance import conformance
 from mme_cli.failure import fail
 from mme_cli.houses import houses
+from mme_cli.init import init
 from mme_cli.push import push
 from mme_cli.report import report
 from mme_cli.train_many import many
@@ -32,6 +33,7 @@ for command in (
     archives.verify,
     conformance,
     houses,
+    init,
     push,
     report,
 ):

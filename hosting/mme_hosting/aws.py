@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/boto3/latest/guide/configuration.html
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -73,7 +74,7 @@ class Aws:
     """One account in one region.
 
     Args:
-        region: by default as boto3 finds it.
+        region: by default AWS_REGION, or as boto3 finds it.
 
     Raises:
         HostingError: the profile does not exist, or no region is known.
@@ -81,7 +82,10 @@ class Aws:
 
     def __init__(self, region: str | None = None) -> None:
         try:
-            self._session = boto3.session.Session(region_name=region)
+            # boto3 itself reads AWS_DEFAULT_REGION alone.
+            self._session = boto3.session.Session(
+                region_name=region or os.environ.get("AWS_REGION") or None
+            )
         except BotoCoreError as error:
             raise _explain(error, "the set-up of a client", "AWS", "sts") from None
         if not self._session.region_name:
