@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mme_cli import archives, iam, local, train
 from mme_cli.conformance import conformance
+from mme_cli.doctor import doctor
 from mme_cli.failure import fail
 from mme_cli.houses import houses
 from mme_cli.init import init
@@ -32,6 +33,7 @@ for command in (
     archives.inspect,
     archives.verify,
     conformance,
+    doctor,
     houses,
     init,
     push,
