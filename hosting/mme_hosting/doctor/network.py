@@ -34,9 +34,8 @@ def network(setup: Setup) -> Iterator[Finding]:
     if len(networks) > 1:
         yield failed(f"subnets and security groups are of several VPCs: {', '.join(networks)}")
     else:
-        yield ok(
-            f"{len(vpc.subnets)} subnets and {len(vpc.security_groups)} security groups of {networks[0]}"
-        )
+        count = f"{len(vpc.subnets)} subnets and {len(vpc.security_groups)} security groups"
+        yield ok(f"{count} of {networks[0]}")
 
 
 def _described(

@@ -87,11 +87,11 @@ def permissions(context: Context, training: bool = False) -> Iterator[Finding]:
         f"--role-name {name} --policy-name mme --policy-document file://execution.json"
     )
     if lacking:
-        yield failed(f"{name} may not {', '.join(lacking)}", fix)
+        yield failed(f"{name} may not {'; '.join(lacking)}", fix)
     elif asked:
         yield ok(f"{name} may read the models and pull the image")
     if key := [each for sid in _ELSEWHERE for each in refused.get(sid, ())]:
-        yield warning(f"{name} may not {', '.join(key)}, unless the key's own policy lets it", fix)
+        yield warning(f"{name} may not {'; '.join(key)}, unless the key's own policy lets it", fix)
 
 
 def _refused(context: Context, arn: str, statement: Mapping[str, Any]) -> list[str]:
@@ -99,12 +99,11 @@ def _refused(context: Context, arn: str, statement: Mapping[str, Any]) -> list[s
     pages = context.aws.pages(
         "iam", "SimulatePrincipalPolicy", f"the role {arn}", **_simulation(arn, statement)
     )
-    return [
-        f"{result['EvalActionName']} on {result['EvalResourceName']}"
-        for page in pages
-        for result in page["EvaluationResults"]
-        if result["EvalDecision"] != "allowed"
-    ]
+    refused: dict[str, list[str]] = {}
+    for result in (each for page in pages for each in page["EvaluationResults"]):
+        if result["EvalDecision"] != "allowed":
+            refused.setdefault(result["EvalResourceName"], []).append(result["EvalActionName"])
+    return [f"{', '.join(actions)} on {resource}" for resource, actions in refused.items()]
 
 
 def _simulation(arn: str, statement: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ _READS: Final = (
     "application-autoscaling:DescribeScalingActivities",
     "application-autoscaling:DescribeScalingPolicies",
     "cloudwatch:GetMetricData",
+    "logs:DescribeLogGroups",
     "sagemaker:ListEndpointConfigs",
     "sagemaker:ListEndpoints",
     "sagemaker:ListModels",

@@ -102,7 +102,7 @@ def test_a_role_that_may_not_read_the_models(of):
 def test_a_role_that_may_not_pull_the_image_by_a_deny(of):
     found = simulate(of, *["allowed"] * 3, "explicitDeny", "allowed")
     assert found[0][0] == "failed"
-    assert "ecr:BatchGetImage on arn:aws:ecr:" in found[0][1]
+    assert "ecr:BatchGetImage, ecr:GetDownloadUrlForLayer on arn:aws:ecr:" in found[0][1]
 
 
 def test_a_key_may_have_a_policy_of_its_own(of):

@@ -5,8 +5,10 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -218,3 +220,44 @@ def test_every_action_of_sagemaker_is_an_operation():
     named = {each.split(":")[1] for each in actions(deployer(context())) if "sagemaker:" in each}
     assert named
     assert named <= operations
+
+
+# What AWS calls otherwise than the operation, or asks nobody's leave for; the rest of S3's uploads.
+_ACTIONS = {
+    "sts:GetCallerIdentity": None,
+    "s3:DeleteObjects": "s3:DeleteObject",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "iam:ListRoles": None,  # mme init looks for roles, and takes a no for an answer
+}
+_PREFIXES = {"sagemaker-runtime": "sagemaker", "service-quotas": "servicequotas"}
+_SERVICES = (
+    *("application-autoscaling", "cloudwatch", "ec2", "ecr", "iam", "kms", "logs", "s3"),
+    *("sagemaker", "sagemaker-runtime", "service-quotas", "sts"),
+)
+
+
+def called() -> set[str]:
+    """The operations of AWS that this package has the names of, as IAM calls them."""
+    session = get_session()
+    known = {
+        operation: f"{_PREFIXES.get(service, service)}:{operation}"
+        for service in _SERVICES
+        for operation in session.get_service_model(service).operation_names
+    }
+    package = Path(policies.__file__).parents[1]
+    words = {
+        node.value
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return {known[word] for word in words & set(known)}
+
+
+def test_a_deployer_may_make_every_call_of_this_package():
+    found = called()
+    assert {"s3:HeadBucket", "iam:GetRole", "ecr:CreateRepository"} <= found
+    needed = {_ACTIONS.get(each, each) for each in found} - {None}
+    assert needed - actions(deployer(context(vpc=VPC, kms_key=KEY))) == set()
