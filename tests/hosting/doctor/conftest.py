@@ -7,7 +7,7 @@ import pytest
 from support.aws import aws, reset
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
     with aws() as endpoint:
         yield endpoint
