@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from mme_cli import archives, local, models, train
+from mme_cli import archives, iam, local, models, train
 from mme_cli.conformance import conformance
+from mme_cli.doctor import doctor
 from mme_cli.failure import fail
 from mme_cli.fit import fit
 from mme_cli.houses import houses
+from mme_cli.init import init
 from mme_cli.invoke import invoke
 from mme_cli.logs import logs
 from mme_cli.metrics import metrics
@@ -27,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(iam.app, name="iam")
 app.add_typer(train.app, name="train")
 app.add_typer(local.app, name="local")
 app.add_typer(models.app, name="models")
@@ -36,8 +39,10 @@ for command in (
     archives.inspect,
     archives.verify,
     conformance,
+    doctor,
     fit,
     houses,
+    init,
     invoke,
     logs,
     metrics,

@@ -99,7 +99,7 @@ class Aws:
     def __init__(self, region: str | None = None) -> None:
         region = region or os.environ.get("AWS_REGION")
         try:
-            self._session = boto3.session.Session(region_name=region)
+            self._session = boto3.session.Session(region_name=region or None)
         except BotoCoreError as error:
             raise _explain(error, "the set-up of a client", "AWS", "sts") from None
         if not self._session.region_name:

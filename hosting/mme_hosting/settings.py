@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,15 +26,17 @@ _LONGEST_NAME: Final = 50  # SageMaker's 63, less what is appended for models an
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Vpc(_Section):
     """Where the containers' network interfaces are."""
 
-    subnets: list[str] = Field(min_length=1, max_length=16)
+    subnets: list[str] = Field(min_length=1, max_length=16, examples=[["subnet-0123456789abcdef0"]])
     """Ids, as subnet-0123456789abcdef0."""
-    security_groups: list[str] = Field(min_length=1, max_length=5)
+    security_groups: list[str] = Field(
+        min_length=1, max_length=5, examples=[["sg-0123456789abcdef0"]]
+    )
     """Ids, as sg-0123456789abcdef0."""
 
 
@@ -74,7 +76,11 @@ class Autoscaling(_Section):
 class Alarms(_Section):
     """Alarms of CloudWatch; a threshold of null makes none."""
 
-    notify: str | None = Field(None, pattern=r"arn:[\w-]+:sns:.+")
+    notify: str | None = Field(
+        None,
+        pattern=r"arn:[\w-]+:sns:.+",
+        examples=["arn:aws:sns:us-east-1:123456789012:on-call"],
+    )
     """ARN of the SNS topic that is told."""
     server_errors: float | None = Field(5.0, ge=0)
     """More than so many invocations a minute that end in a 5xx, for 3 minutes."""
@@ -92,11 +98,11 @@ class Alarms(_Section):
 class HealthCheck(_Section):
     """A request that must be answered before a deployment counts as done."""
 
-    model: str
+    model: str = Field(examples=["Chicago_IL"])
     """Name of a model that is there."""
-    file: Path
+    file: Path = Field(examples=["payload.csv"])
     """Its request."""
-    content_type: str | None = None
+    content_type: str | None = Field(None, examples=["text/csv"])
     """Of the request; by default by the file's suffix."""
 
 
@@ -104,50 +110,64 @@ class Deployment(BaseSettings):
     """One endpoint, and all that belongs to it."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,  # the schema and mme init say what stands here
     )
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9](-?[A-Za-z0-9])*$", max_length=_LONGEST_NAME)]
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9](-?[A-Za-z0-9])*$", max_length=_LONGEST_NAME, examples=["houses"]
+    )
     """Of the endpoint; what is made for it begins with it."""
-    region: str | None = None
+    region: str | None = Field(None, examples=["us-east-1"])
     """By default as AWS's tools find it."""
-    models: str | None = Field(None, pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$")
+    models: str | None = Field(
+        None, pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$", examples=["s3://bucket/houses/models/"]
+    )
     """Prefix in S3 below which the models' archives are; by default
     s3://sagemaker-REGION-ACCOUNT/NAME/models/."""
-    role: str | None = Field(None, pattern=r"^arn:[\w-]+:iam::\d{12}:role/.+$")
+    role: str | None = Field(
+        None,
+        pattern=r"^arn:[\w-]+:iam::\d{12}:role/.+$",
+        examples=["arn:aws:iam::123456789012:role/SageMakerRole"],
+    )
     """ARN of the execution role that the containers have; by default AWS_SAGEMAKER_ROLE of the
     environment."""
-    image: str | None = None
+    image: str | None = Field(
+        None, examples=["123456789012.dkr.ecr.us-east-1.amazonaws.com/xgboost-mme:0.1.0-cpu"]
+    )
     """URI of the image; by default that of this version which mme push has pushed."""
     instance_type: str = Field("ml.m5.large", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")
     """Of each instance."""
     instances: int = Field(1, ge=1)
     """How many; with autoscaling, to begin with."""
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict, examples=[{"MME_HOSTS": "2"}])
     """Environment variables of the containers: the server's settings."""
     cache_models: bool = True
     """Whether a model stays loaded after it was invoked."""
     network_isolation: bool = False
     """Whether the containers have no network at all."""
     vpc: Vpc | None = None
-    """Where their network interfaces are; by default in no network of yours."""
-    kms_key: str | None = None
+    """By default in no network of yours."""
+    kms_key: str | None = Field(None, examples=["alias/models"])
     """Key, by its ARN, id or alias, for the instances' volumes and uploaded archives."""
-    volume_gb: int | None = Field(None, ge=1, le=512)
+    volume_gb: int | None = Field(None, ge=1, le=512, examples=[50])
     """Size of the volume for models that are not loaded."""
-    startup_seconds: int | None = Field(None, ge=60, le=3600)
+    startup_seconds: int | None = Field(None, ge=60, le=3600, examples=[600])
     """Seconds within which a container must be healthy; SageMaker's default is 480."""
-    inference_ami: str | None = None
+    inference_ami: str | None = Field(None, examples=["al2-ami-sagemaker-inference-gpu-2"])
     """Name of the machine image of GPU instances, which decides on the driver."""
     metrics: Metrics = Metrics()
-    """What SageMaker publishes of the instances."""
+    """By default nothing more."""
     autoscaling: Autoscaling | None = None
     """By default the number of instances stays."""
     alarms: Alarms | None = None
     """By default there are none."""
     health_check: HealthCheck | None = None
     """By default SageMaker's own checks are enough."""
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict, examples=[{"team": "prices"}])
     """Of everything that is made."""
 
 
@@ -169,10 +189,20 @@ def load(file: Path | None = None, flags: Mapping[str, Any] = {}) -> Deployment:
         raise HostingError(f"the environment: {error}") from None
     _check_environment()
     merged = _over(_over(read(file), from_environment), given)
+    return check(merged, f"{file or FILE}, {PREFIX}* or flags")
+
+
+def check(values: Mapping[str, Any], where: str) -> Deployment:
+    """The settings that `values` are.
+
+    Raises:
+        HostingError: one is unknown or wrong: which, and `where` they come from.
+    """
     try:
-        return Deployment.model_validate(merged)
+        return Deployment.model_validate(values)
     except ValidationError as error:
-        raise HostingError(_mistakes(error, file)) from None
+        mistakes = "; ".join(_mistake(each) for each in error.errors())
+        raise HostingError(f"{where}: {' '.join(mistakes.split())}") from None
 
 
 def read(file: Path | None = None) -> dict[str, Any]:
@@ -217,13 +247,6 @@ def _check_environment() -> None:
                 raise HostingError(
                     f"the environment variable {variable} is not a setting{_hint(name)}"
                 )
-
-
-def _mistakes(error: ValidationError, file: Path | None) -> str:
-    """All that is wrong, in one line."""
-    where = f"{file or FILE}, {PREFIX}* or flags"
-    told = "; ".join(_mistake(each) for each in error.errors())
-    return f"{where}: {' '.join(told.split())}"
 
 
 def _mistake(found: Any) -> str:

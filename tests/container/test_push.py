@@ -23,14 +23,12 @@ from mme_hosting.images.registry import DOCKER_MANIFEST
 from support.aws import ACCOUNT, aws, reset
 from support.container import Container
 from support.images import LABELS
-from support.registries import OCI_INDEX, docker_registry, put_oci_index
+from support.registries import ECR_LOGIN, OCI_INDEX, docker_registry, put_oci_index
 from support.trees import make_tree
 
 pytestmark = pytest.mark.container
 
 NAME = f"mme-push-test-{secrets.token_hex(4)}"
-# The password that moto's ECR gives out, as docker-registry keeps it.
-ECR_LOGIN = "AWS:$2b$04$WksO5WycXM/uKoFP7UqCbOcH4vHQQN0CbjF1sxcriNlApKbX/F.kW"
 
 
 def push(*arguments: str) -> Result:

@@ -20,6 +20,8 @@ from support.serving import free_port, until
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+# The password that moto's ECR gives out, as docker-registry keeps it.
+ECR_LOGIN = "AWS:$2b$04$WksO5WycXM/uKoFP7UqCbOcH4vHQQN0CbjF1sxcriNlApKbX/F.kW"
 
 Answer = Callable[[BaseHTTPRequestHandler], tuple[int, dict[str, str], bytes]]
 
@@ -111,5 +113,39 @@ def put_oci_index(host: str, repository: str, tag: str) -> str:
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
         answer = client.put(
             f"{base}/{tag}", content=json.dumps(index), headers={"Content-Type": OCI_INDEX}
+        )
+        return str(answer.raise_for_status().headers["Docker-Content-Digest"])
+
+
+def put_image(
+    host: str,
+    repository: str,
+    tag: str,
+    configuration: dict[str, Any],
+    login: tuple[str, str] | None = None,
+    media_type: str = "application/vnd.docker.distribution.manifest.v2+json",
+) -> str:
+    """Push an image of no layers, without an engine; its digest."""
+    base = f"http://{host}/v2/{repository}"
+    config = json.dumps(configuration).encode()
+    digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": {
+            "mediaType": "application/vnd.docker.container.image.v1+json",
+            "digest": digest,
+            "size": len(config),
+        },
+        "layers": [],
+    }
+    with httpx.Client(trust_env=False, auth=login) as client:
+        started = client.post(f"{base}/blobs/uploads/").raise_for_status()
+        where = httpx.URL(started.headers["Location"]).copy_merge_params({"digest": digest})
+        client.put(where, content=config).raise_for_status()
+        answer = client.put(
+            f"{base}/manifests/{tag}",
+            content=json.dumps(manifest),
+            headers={"Content-Type": media_type},
         )
         return str(answer.raise_for_status().headers["Docker-Content-Digest"])

@@ -82,8 +82,36 @@ class Registry:
         Raises:
             HostingError: the registry does not answer, or does not let it be read.
         """
-        url = f"{self._scheme}://{self.host}/v2/{repository}/manifests/{reference}"
-        response = self._get(url, repository)
+        response = self._get(repository, "manifests", reference)
+        return _read(response) if response else None
+
+    def configuration(self, repository: str, digest: str) -> dict[str, Any]:
+        """The configuration of an image, whose digest its manifest has: labels, platform.
+
+        https://github.com/opencontainers/image-spec/blob/main/config.md
+
+        Raises:
+            HostingError: the registry does not answer, does not have it, or has something else.
+        """
+        response = self._get(repository, "blobs", digest)
+        try:
+            if response and f"sha256:{hashlib.sha256(response.content).hexdigest()}" == digest:
+                return dict(json.loads(response.content))
+        except (ValueError, TypeError):
+            pass
+        raise HostingError(
+            f"the registry {self.host} does not have the configuration {digest} of an image of "
+            f"{repository}: push it again"
+        )
+
+    def _get(self, repository: str, kind: str, reference: str) -> httpx.Response | None:
+        """What the registry has; None if that is nothing.
+
+        Raises:
+            HostingError: it does not answer, or does not let it be read.
+        """
+        url = f"{self._scheme}://{self.host}/v2/{repository}/{kind}/{reference}"
+        response = self._send(url, repository, redirected=kind == "blobs")
         if response.status_code == 404:
             return None
         if response.status_code in (401, 403):
@@ -96,11 +124,14 @@ class Registry:
                 f"the registry {self.host} answers {response.status_code} for "
                 f"{repository}:{reference}: try again, and then ask those who run it"
             )
-        return _read(response)
+        return response
 
-    def _get(self, url: str, repository: str) -> httpx.Response:
+    def _send(self, url: str, repository: str, redirected: bool) -> httpx.Response:
+        """`redirected` follows to where ECR keeps blobs, which is S3; the login stays here."""
         try:
-            with httpx.Client(timeout=_SECONDS, trust_env=not self._local) as client:
+            with httpx.Client(
+                timeout=_SECONDS, trust_env=not self._local, follow_redirects=redirected
+            ) as client:
                 headers = {"Accept": ", ".join(_ACCEPTED)}
                 return client.get(url, headers=headers, auth=_Challenge(self.login))
         except (httpx.HTTPError, httpx.InvalidURL) as error:

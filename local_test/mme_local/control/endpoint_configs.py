@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mme_local.control import arns, models
-from mme_local.control.instance_types import hosts_multi_model
 from mme_local.control.listing import Listing
 from mme_local.control.records import ResolvedConfig, ResolvedVariant, Resource
 from mme_local.control.store import Table
 from mme_local.control.tags import Tags
 from mme_local.errors import not_found, validation_error
+from mme_training.instance_types import hosts_multi_model
 
 _DEFAULT_WEIGHT: Final = 1.0
 _NOT_HERE: Final = (

@@ -6,15 +6,10 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
-from typing import Any, Final
 
 from mme_local.aws.clients import Clients
 from mme_local.errors import validation_error
-
-_PRINCIPAL: Final = "sagemaker.amazonaws.com"
-_ACTION: Final = "sts:AssumeRole"
+from mme_training.execution_role import refusal, trusts_sagemaker
 
 
 class Roles:
@@ -30,10 +25,7 @@ class Roles:
             ApiError: there is no such role, or it does not trust SageMaker.
         """
         if not await asyncio.to_thread(self._assumable, arn):
-            raise validation_error(
-                f"Could not assume role {arn}. Please ensure that the role exists and allows "
-                f"principal '{_PRINCIPAL}' to assume the role."
-            )
+            raise validation_error(refusal(arn))
 
     def _assumable(self, arn: str) -> bool:
         iam = self._clients.client("iam")
@@ -42,35 +34,3 @@ class Roles:
         except iam.exceptions.NoSuchEntityException:
             return False
         return bool(role["Arn"] == arn) and trusts_sagemaker(role["AssumeRolePolicyDocument"])
-
-
-def trusts_sagemaker(policy: Any) -> bool:
-    """Whether a role's trust policy lets SageMaker assume it; one that is no policy does not."""
-    if not isinstance(policy, Mapping):
-        return False
-    effects = {
-        statement.get("Effect")
-        for statement in _several(policy.get("Statement", []))
-        if isinstance(statement, Mapping)
-        and _names_sagemaker(statement.get("Principal"))
-        and _allows_assuming(statement)
-    }
-    return effects == {"Allow"}
-
-
-def _names_sagemaker(principal: Any) -> bool:
-    if isinstance(principal, Mapping):
-        principal = principal.get("Service", [])
-    return any(service in (_PRINCIPAL, "*") for service in _several(principal))
-
-
-def _allows_assuming(statement: Mapping[str, Any]) -> bool:
-    return any(
-        fnmatchcase(_ACTION.lower(), str(action).lower())
-        for action in _several(statement.get("Action", []))
-    )
-
-
-def _several(value: Any) -> Iterable[Any]:
-    """IAM writes a list of one also as that one."""
-    return value if isinstance(value, list) else [value]

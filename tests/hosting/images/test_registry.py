@@ -148,3 +148,33 @@ def test_what_is_no_address(address, reason) -> None:
 
 def test_a_password_is_never_shown() -> None:
     assert "pass:word" not in repr(LOGIN)
+
+
+def test_a_configuration_is_fetched_from_where_the_registry_keeps_it():
+    """ECR answers with the way to S3, which refuses a request with a login in its head."""
+    content = b'{"architecture": "arm64"}'
+    heads = []
+
+    def elsewhere(request):
+        heads.append(request.headers.get("Authorization"))
+        return 200, {}, content
+
+    def answer(request):
+        if request.headers.get("Authorization") != BASIC:
+            return 401, {"WWW-Authenticate": 'Basic realm="x"'}, b""
+        return 307, {"Location": f"http://{where}/blob"}, b""
+
+    with fake_registry(elsewhere) as where, fake_registry(answer) as host:
+        name = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        assert Registry(host, LOGIN).configuration("name", name) == {"architecture": "arm64"}
+    assert heads == [None]
+
+
+@pytest.mark.parametrize("answer", [(404, {}, b""), (200, {}, b"other"), (200, {}, b"[1]")])
+def test_a_configuration_that_is_not_what_it_should_be(answer):
+    name = f"sha256:{hashlib.sha256(b'[1]').hexdigest()}"
+    with (
+        fake_registry(lambda _: answer) as host,
+        pytest.raises(HostingError, match="does not have the configuration sha256:"),
+    ):
+        Registry(host).configuration("name", name)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mme_local.control.roles import trusts_sagemaker
+from mme_training.execution_role import trusts_sagemaker
 
 SERVICE = "sagemaker.amazonaws.com"
 
