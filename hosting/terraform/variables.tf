@@ -13,6 +13,11 @@ variable "name" {
 variable "image" {
   description = "URI of the image in ECR, as mme push prints it."
   type        = string
+
+  validation {
+    condition     = can(regex("^\\d{12}\\.dkr\\.ecr[^/]*/.+$", var.image))
+    error_message = "Write ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG."
+  }
 }
 
 variable "models" {
@@ -78,9 +83,14 @@ variable "vpc" {
 }
 
 variable "kms_key" {
-  description = "Key for the instances' volumes. The provider takes ARNs only."
+  description = "ARN of the key for the instances' volumes and the uploaded archives."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key == null || can(regex("^arn:[a-z-]+:kms:.+:key/.+$", var.kms_key))
+    error_message = "Write the key's ARN: Terraform takes no alias here."
+  }
 }
 
 variable "volume_gb" {
