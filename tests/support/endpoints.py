@@ -5,7 +5,6 @@ from typing import Any
 from mme_hosting.aws import Aws
 from mme_hosting.context import Context
 from mme_hosting.settings import Deployment
-
 from support.aws import ACCOUNT, REGION, ROLE
 
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/xgboost-mme:0.1.0-cpu"
@@ -60,3 +59,15 @@ EVERY: dict[str, dict[str, Any]] = {
 def context(settings: dict[str, Any]) -> Context:
     """The endpoint, for mme; AWS is whatever the environment names."""
     return Context(Deployment.model_validate(settings), Aws())
+
+
+def statements(document: dict[str, Any]) -> dict[str, Any]:
+    """A policy's, by id: IAM takes one for a list of one, and no list has an order."""
+
+    def several(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: several(each) for key, each in value.items()}
+        return sorted(value) if isinstance(value, list) else [value]
+
+    assert document["Version"] == "2012-10-17"
+    return {each["Sid"]: several(each) for each in document["Statement"] if each}

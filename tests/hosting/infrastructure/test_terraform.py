@@ -9,13 +9,13 @@ from typing import Any
 
 import boto3
 import pytest
-from mme_hosting.deploy.resources import resources
-from mme_hosting.iam.policies import execution, trust
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 
+from mme_hosting.deploy.resources import resources
+from mme_hosting.iam.policies import execution, trust
 from support import terraform
 from support.aws import aws
-from support.endpoints import EVERY, FULL, PLAIN, context
+from support.endpoints import EVERY, FULL, PLAIN, context, statements
 
 BUCKET: dict[str, Any] = {**PLAIN, "name": "a-whole-bucket", "models": "s3://houses-of-example"}
 ROLES = {name: {**FULL, "name": name} for name in ("with-role", "with-default-prefix")}
@@ -77,8 +77,9 @@ def _in_json(recording: str) -> Iterator[tuple[str, Any]]:
         target = entry["headers"].get("X-Amz-Target", "")
         if target:
             body = entry["body"]
-            yield target.partition(".")[2], json.loads(
-                base64.b64decode(body) if entry["body_encoded"] else body
+            yield (
+                target.partition(".")[2],
+                json.loads(base64.b64decode(body) if entry["body_encoded"] else body),
             )
 
 
@@ -166,8 +167,8 @@ def test_the_execution_role(requests: list[tuple[str, Any]], name: str) -> None:
     policy = iam.get_role_policy(RoleName=f"{name}-execution", PolicyName="execution")
     models = [each for operation, each in requests if operation == "CreateModel"]
 
-    assert _statements(role["AssumeRolePolicyDocument"]) == _statements(trust(of_mme))
-    assert _statements(policy["PolicyDocument"]) == _statements(execution(of_mme))
+    assert statements(role["AssumeRolePolicyDocument"]) == statements(trust(of_mme))
+    assert statements(policy["PolicyDocument"]) == statements(execution(of_mme))
     assert role["Arn"] in [
         each["ExecutionRoleArn"] for each in models if each["ModelName"].startswith(f"{name}-")
     ]
@@ -216,15 +217,3 @@ def _plain(request: Any) -> Any:
     if isinstance(request, list):
         return sorted((_plain(each) for each in request), key=str)
     return request
-
-
-def _statements(document: dict[str, Any]) -> Any:
-    """IAM takes one for a list of one, and no list has an order."""
-
-    def several(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: several(each) for key, each in value.items()}
-        return sorted(value) if isinstance(value, list) else [value]
-
-    assert document["Version"] == "2012-10-17"
-    return {each["Sid"]: several(each) for each in document["Statement"]}
