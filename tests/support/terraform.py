@@ -37,8 +37,7 @@ def start(directory: Path, endpoints: Mapping[str, Mapping[str, Any]]) -> Path:
     if not shutil.which("terraform"):
         pytest.skip("Terraform is not installed")
     shutil.copytree(MODULE, directory / "endpoint", ignore=shutil.ignore_patterns(".terraform*"))
-    calls = {name: {"source": "./endpoint", **given} for name, given in endpoints.items()}
-    (directory / "main.tf.json").write_text(json.dumps({"module": calls}))
+    call(directory, endpoints)
     try:
         run(directory, "init", "-backend=false", "-input=false", "-no-color", *_mirrors())
     except subprocess.TimeoutExpired:
@@ -48,6 +47,12 @@ def start(directory: Path, endpoints: Mapping[str, Mapping[str, Any]]) -> Path:
             pytest.skip("Terraform has no provider of AWS here, and cannot get it")
         raise
     return directory
+
+
+def call(directory: Path, endpoints: Mapping[str, Mapping[str, Any]]) -> None:
+    """Call the module so, from now on."""
+    calls = {name: {"source": "./endpoint", **given} for name, given in endpoints.items()}
+    (directory / "main.tf.json").write_text(json.dumps({"module": calls}))
 
 
 def planned(directory: Path) -> dict[str, dict[str, Any]]:

@@ -13,9 +13,10 @@ from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 
 from mme_hosting.deploy.resources import resources
 from mme_hosting.iam.policies import execution, trust
-from support import terraform
+from support import local_up, terraform
 from support.aws import aws
 from support.endpoints import EVERY, FULL, PLAIN, context, statements
+from support.serving import until
 
 BUCKET: dict[str, Any] = {**PLAIN, "name": "a-whole-bucket", "models": "s3://houses-of-example"}
 ROLES = {name: {**FULL, "name": name} for name in ("with-role", "with-default-prefix")}
@@ -190,6 +191,30 @@ def test_a_change_is_made_beside_what_was_before(tmp_path: Path) -> None:
         assert named(name, "endpoint") == PLAIN["name"]
 
 
+def test_what_other_resources_give_need_not_be_known(tmp_path: Path) -> None:
+    """ARNs and ids that are known only once those resources are made."""
+    others = {
+        "aws_sns_topic": {"on_call": {"name": "on-call"}},
+        "aws_kms_key": {"volumes": {"description": "Volumes"}},
+        "aws_iam_role": {"own": {"name": "own", "assume_role_policy": "{}"}},
+        "aws_security_group": {"own": {"name": "own"}},
+    }
+    given = {
+        **PLAIN,
+        "role": "${aws_iam_role.own.arn}",
+        "kms_key": "${aws_kms_key.volumes.arn}",
+        "vpc": {"subnets": ["subnet-0a1"], "security_groups": ["${aws_security_group.own.id}"]},
+        "alarms": {"notify": "${aws_sns_topic.on_call.arn}", "cache_hit": None},
+    }
+    (tmp_path / "others.tf.json").write_text(json.dumps({"resource": others}))
+    directory = terraform.start(tmp_path, {"houses": given})
+    with aws():
+        values = terraform.planned(directory)
+
+    alarms = [address for address in values if "aws_cloudwatch_metric_alarm" in address]
+    assert len(alarms) == 4
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -208,6 +233,62 @@ def test_mistakes_are_refused(tmp_path: Path, wrong: dict[str, Any], said: str) 
     with aws(), pytest.raises(AssertionError) as failure:
         terraform.planned(directory)
     assert said in " ".join(str(failure.value).split())
+
+
+@pytest.mark.slow
+def test_a_running_endpoint_moves_to_what_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the local SageMaker: an endpoint is updated, and what it ran before is deleted."""
+    apply = ("apply", "-auto-approve", "-input=false", "-no-color")
+    before = {"name": "houses", "image": PLAIN["image"], "create_role": True, "alarms": {}}
+    directory = terraform.start(tmp_path, {"houses": before})
+    with local_up.up(tmp_path) as local:
+        _lead_to(local, monkeypatch)
+        sagemaker = local.client("sagemaker")
+
+        def there() -> tuple[Any, list[str], list[str]]:
+            configs = sagemaker.list_endpoint_configs()["EndpointConfigs"]
+            return (
+                sagemaker.describe_endpoint(EndpointName="houses"),
+                [each["EndpointConfigName"] for each in configs],
+                [each["ModelName"] for each in sagemaker.list_models()["Models"]],
+            )
+
+        terraform.run(directory, *apply)
+        was, old_configs, old_models = there()
+        assert "No changes" in terraform.run(directory, "plan", "-input=false", "-no-color")
+
+        terraform.call(directory, {"houses": {**before, "environment": {"MME_HOSTS": "1"}}})
+        said = terraform.run(directory, *apply)
+        now, configs, models = there()
+
+        assert "2 added, 1 changed, 2 destroyed" in said
+        assert now["EndpointStatus"] == "InService"
+        assert now["CreationTime"] == was["CreationTime"]
+        assert [now["EndpointConfigName"]] == configs != old_configs
+        assert len(models) == 1
+        assert models != old_models
+
+        terraform.run(directory, "destroy", *apply[1:])
+        until(lambda: not sagemaker.list_endpoints()["Endpoints"], 60, "no endpoint")
+        assert sagemaker.list_models()["Models"] == []
+
+
+def _lead_to(local: local_up.Local, patch: pytest.MonkeyPatch) -> None:
+    """The environment in which Terraform finds it."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": local.address.aws,
+        "AWS_ENDPOINT_URL_SAGEMAKER": local.address.sagemaker,
+        "AWS_REGION": local_up.REGION,
+        "AWS_ACCESS_KEY_ID": "LOCALSAGEMAKER000000",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        patch.setenv(name, value)
+    patch.delenv("AWS_SESSION_TOKEN", raising=False)
 
 
 def _plain(request: Any) -> Any:
