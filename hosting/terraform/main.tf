@@ -96,4 +96,13 @@ resource "aws_sagemaker_endpoint" "this" {
   name                 = var.name
   endpoint_config_name = aws_sagemaker_endpoint_configuration.this.name
   tags                 = var.tags
+
+  lifecycle {
+    # The provider takes an update that failed for one that is done: the endpoint is in service, with
+    # what it had before. That must not be deleted then.
+    postcondition {
+      condition     = self.endpoint_config_name == aws_sagemaker_endpoint_configuration.this.name
+      error_message = "The update failed, and the endpoint serves as before: mme endpoints says why."
+    }
+  }
 }

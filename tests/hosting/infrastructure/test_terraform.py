@@ -259,11 +259,18 @@ def test_a_running_endpoint_moves_to_what_is_changed(
         was, old_configs, old_models = there()
         assert "No changes" in terraform.run(directory, "plan", "-input=false", "-no-color")
 
-        terraform.call(directory, {"houses": {**before, "environment": {"MME_HOSTS": "1"}}})
-        said = terraform.run(directory, *apply)
+        # A server with this setting does not start.
+        terraform.call(directory, {"houses": {**before, "environment": {"MME_HOSTS": "few"}}})
+        with pytest.raises(AssertionError, match="endpoint serves as before"):
+            terraform.run(directory, *apply)
         now, configs, models = there()
+        assert (now["EndpointStatus"], now["EndpointConfigName"]) == ("InService", *old_configs)
+        assert set(old_configs) < set(configs)
+        assert set(old_models) < set(models)
 
-        assert "2 added, 1 changed, 2 destroyed" in said
+        terraform.call(directory, {"houses": {**before, "environment": {"MME_HOSTS": "1"}}})
+        terraform.run(directory, *apply)
+        now, configs, models = there()
         assert now["EndpointStatus"] == "InService"
         assert now["CreationTime"] == was["CreationTime"]
         assert [now["EndpointConfigName"]] == configs != old_configs
