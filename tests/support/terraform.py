@@ -13,12 +13,11 @@ import pytest
 MODULE = Path(__file__).parents[2] / "hosting/terraform"
 
 _NO_PROVIDER = ("Failed to query available provider packages", "Failed to install provider")
-_NO_NETWORK = "registry.terraform.io/hashicorp/aws"
 
 
 def _mirrors() -> list[str]:
     """Where a machine may keep providers, besides where Terraform looks on its own."""
-    found = sorted(Path("/opt").glob(f"*/{_NO_NETWORK}"))
+    found = sorted(Path("/opt").glob("*/*/hashicorp/aws"))
     return [f"-plugin-dir={found[0].parents[2]}"] if found else []
 
 
