@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mme_local.platform.policies import decide
+from mme_local.iam.policies import decide
 
 ACTION = "sagemaker:InvokeEndpoint"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/houses"
