@@ -108,10 +108,13 @@ def _kms(_operation: str, members: Mapping[str, Any], _find: Find) -> list[str]:
 
 
 def _iam(operation: str, members: Mapping[str, Any], find: Find) -> list[str]:
-    if operation.startswith("Create") and operation in _MADE:
+    if operation in _MADE:
         kind, member = _MADE[operation]
         path = members.get("Path", "/")
         return [f"arn:aws:iam::{ACCOUNT}:{kind}{path}{members.get(member, '')}"]
+    if "InstanceProfileName" in members:  # a role is put into one, too
+        name = members["InstanceProfileName"]
+        return [f"arn:aws:iam::{ACCOUNT}:instance-profile/{name}"]
     named = [
         find(kind, members[member])
         for member, kind in _IAM_MEMBERS.items()
