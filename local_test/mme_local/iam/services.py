@@ -19,18 +19,24 @@ Find = Callable[[str, str], str]
 """The ARN of IAM's, as ``("role", "SageMakerRole")``; names have paths there."""
 
 _ARN_MEMBERS: Final = ("ResourceARN", "ResourceArn", "resourceArn")
+_LOG_GROUPS: Final = (
+    *("logGroupName", "logGroupIdentifier"),
+    *("logGroupNames", "logGroupIdentifiers"),
+)
 _DESCRIBES_ALARMS: Final = ("DescribeAlarms", "DescribeAlarmHistory")
 _IAM_MEMBERS: Final = {"RoleName": "role", "UserName": "user", "GroupName": "group"}
 _IAM_ARNS: Final = ("PolicySourceArn", "PolicyArn")
 _GROUP_AND_USER: Final = ("AddUserToGroup", "RemoveUserFromGroup")  # about the group
-_CONTEXT: Final = {
-    "application-autoscaling:service-namespace": "ServiceNamespace",
-    "application-autoscaling:scalable-dimension": "ScalableDimension",
-    "cloudwatch:namespace": "Namespace",
-    "iam:policyarn": "PolicyArn",
-    "iam:awsservicename": "AWSServiceName",
+_SCALING: Final = ("Register", "Deregister", "Put", "Delete")
+_CONTEXT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "application-autoscaling:service-namespace": ("ServiceNamespace", _SCALING),
+    "application-autoscaling:scalable-dimension": ("ScalableDimension", _SCALING),
+    "cloudwatch:namespace": ("Namespace", ("PutMetricData",)),
+    "iam:policyarn": ("PolicyArn", ("Attach", "Detach")),
+    "iam:awsservicename": ("AWSServiceName", ("CreateServiceLinkedRole",)),
 }
-"""Condition keys, and the members of requests that they are."""
+"""Condition keys, the members of requests that they are, and how the operations begin that AWS
+gives them to: a condition on them allows no other."""
 
 
 def asks(service: str, region: str, operation: Operation, find: Find) -> Iterator[Ask]:
@@ -44,18 +50,20 @@ def asks(service: str, region: str, operation: Operation, find: Find) -> Iterato
     """
     members = operation.members
     resources = _RESOURCES.get(service, _nothing)(operation.name, members, find)
-    context = _context(service, members)
+    context = _context(service, operation)
     for resource in resources or ["*"]:
         known = resource == "*" or resource.startswith("arn:")
         arn = resource if known else f"arn:aws:{service}:{region}:{ACCOUNT}:{resource}"
         yield Ask(f"{service}:{operation.name}", arn, context)
 
 
-def _context(service: str, members: Mapping[str, Any]) -> Context:
+def _context(service: str, operation: Operation) -> Context:
     return {
-        key: str(members[member])
-        for key, member in _CONTEXT.items()
-        if key.startswith(f"{service}:") and member in members
+        key: str(operation.members[member])
+        for key, (member, begins) in _CONTEXT.items()
+        if key.startswith(f"{service}:")
+        and operation.name.startswith(begins)
+        and member in operation.members
     }
 
 
@@ -72,11 +80,14 @@ def _ecr(operation: str, members: Mapping[str, Any], find: Find) -> list[str]:
 
 def _logs(operation: str, members: Mapping[str, Any], find: Find) -> list[str]:
     """Log groups; AWS has a stream in the ARN also where none is named: policies end in ``:*``."""
-    group = members.get("logGroupName") or members.get("logGroupIdentifier")
-    if group is None and operation != "DescribeLogGroups":
-        return _nothing(operation, members, find)
-    name = str(group or "").rpartition(":log-group:")[2].removesuffix(":*")
-    return [f"log-group:{name}:log-stream:{members.get('logStreamName', '')}"]
+    groups = [group for member in _LOG_GROUPS for group in listed(members, member)]
+    if operation == "DescribeLogGroups":
+        groups = [""]
+    stream = members.get("logStreamName", "")
+    names = (str(group).rpartition(":log-group:")[2].removesuffix(":*") for group in groups)
+    return [f"log-group:{name}:log-stream:{stream}" for name in names] or _nothing(
+        operation, members, find
+    )
 
 
 def _cloudwatch(operation: str, members: Mapping[str, Any], find: Find) -> list[str]:

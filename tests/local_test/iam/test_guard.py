@@ -261,6 +261,12 @@ CASES: list[tuple[str, dict[str, Any], Call, Call]] = [
     ),
     (
         "application-autoscaling",
+        allow("application-autoscaling:*", StringEquals=SAGEMAKER_ONLY),
+        ("register_scalable_target", {**TARGET, "MinCapacity": 1, "MaxCapacity": 2}),
+        ("describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),  # AWS has no key there
+    ),
+    (
+        "application-autoscaling",
         allow("application-autoscaling:DescribeScalableTargets"),
         ("describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
         ("describe_scaling_policies", {"ServiceNamespace": "sagemaker"}),

@@ -16,6 +16,11 @@ REFERENCE: dict[str, Any] = {service["prefix"]: service for service in parliamen
 NAMES = {"servicequotas": "service-quotas"}
 SERVICES = ("application-autoscaling", "cloudwatch", "ecr", "iam", "kms", "logs", "sts")
 MEMBERS = {
+    "ServiceNamespace": "sagemaker",
+    "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    "Namespace": "Mine",
+    "AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com",
+    "PolicyArn": "arn:aws:iam::123456789012:policy/reading",
     "repositoryName": "houses",
     "logGroupName": "/aws/houses",
     "logStreamName": "a",
@@ -51,6 +56,13 @@ def patterns(prefix: str, types: set[str]) -> list[re.Pattern[str]]:
     ]
 
 
+def keys_of(prefix: str, name: str) -> set[str]:
+    """The condition keys that AWS gives to an action."""
+    (action,) = (each for each in REFERENCE[prefix]["privileges"] if each["privilege"] == name)
+    types = action["resource_types"]
+    return {key.lower() for resource in types for key in resource["condition_keys"]}
+
+
 @pytest.mark.parametrize("prefix", SERVICES)
 def test_resources_are_of_the_types_that_aws_names(prefix: str) -> None:
     model = botocore.session.get_session().get_service_model(NAMES.get(prefix, prefix))
@@ -62,6 +74,7 @@ def test_resources_are_of_the_types_that_aws_names(prefix: str) -> None:
         given = {key: MEMBERS[key] for key in MEMBERS if shape and key in shape.members}
         for ask in services.asks(prefix, "us-east-1", Operation(name, given), arn):
             assert ask.action == f"{prefix}:{name}"
+            assert set(ask.context) <= keys_of(prefix, name), name
             if ask.resource != "*" and types:
                 about_a_resource += 1
                 known = patterns(prefix, types)
