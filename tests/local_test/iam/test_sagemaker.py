@@ -224,11 +224,12 @@ def test_models_are_downloaded_by_the_execution_role(
         "sagemaker:CreateEndpoint",
         "sagemaker:DescribeEndpoint",
     ]
+    targets = {"sagemaker:TargetModel": ["a/*", "b/*"]}
     kinds = ("model", "endpoint-config", "endpoint")
     ann = user(
         allow(deploying, [arn(kind, "iam-*") for kind in kinds]),
         allow("iam:PassRole", execution, StringEquals=PASS),
-        allow("sagemaker:InvokeEndpoint", arn("endpoint", "iam-houses")),
+        allow("sagemaker:InvokeEndpoint", arn("endpoint", "iam-houses"), StringLike=targets),
     )
     sagemaker = ann.client("sagemaker")
     sagemaker.create_model(**model("iam-houses", execution))
@@ -252,6 +253,7 @@ def test_models_are_downloaded_by_the_execution_role(
         )
 
     assert invoke(f"a/{TARGET}")["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert "sagemaker:InvokeEndpoint" in refused(lambda: invoke(f"c/{TARGET}"))
     for target in (f"b/{TARGET}", "a/none.tar.gz"):
         with pytest.raises(ClientError) as caught:
             invoke(target)
