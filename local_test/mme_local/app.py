@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -32,6 +32,9 @@ _TARGET: Final = "x-amz-target"
 _HOSTS: Final = [ADDRESS, "localhost", "[::1]"]  # another name would be a page of elsewhere
 _CREDENTIAL: Final = re.compile(r"Credential=([^/,\s]+)/")
 
+Check = Callable[[str | None, str, Mapping[str, Any]], Awaitable[None]]
+"""Takes an access key, an operation and its request; raises ApiError if that may not be done."""
+
 
 class Invoker(Protocol):
     """Answers InvokeEndpoint."""
@@ -44,15 +47,25 @@ class Invoker(Protocol):
         """
 
 
-def make_app(plane: ControlPlane, invoker: Invoker, routes: Sequence[BaseRoute] = ()) -> Starlette:
+async def _allow(_key: str | None, _operation: str, _request: Mapping[str, Any]) -> None:
+    return
+
+
+def make_app(
+    plane: ControlPlane,
+    invoker: Invoker,
+    routes: Sequence[BaseRoute] = (),
+    check: Check = _allow,
+) -> Starlette:
     """The application.
 
     Args:
         plane: SageMaker.
         invoker: SageMaker Runtime.
         routes: the page's.
+        check: whether a caller may use the control plane so; by default everybody may.
     """
-    front = _Front(plane, invoker)
+    front = _Front(plane, invoker, check)
     own: list[BaseRoute] = [
         Route("/", front.sagemaker, methods=["POST"]),
         Route("/endpoints/{name}/invocations", front.invoke, methods=["POST"]),
@@ -66,16 +79,19 @@ def make_app(plane: ControlPlane, invoker: Invoker, routes: Sequence[BaseRoute] 
 
 
 class _Front:
-    def __init__(self, plane: ControlPlane, invoker: Invoker) -> None:
+    def __init__(self, plane: ControlPlane, invoker: Invoker, check: Check) -> None:
         self._plane = plane
         self._invoker = invoker
+        self._check = check
 
     async def sagemaker(self, request: Request) -> Response:
         try:
             body = await _body(request)
             target = request.headers.get(_TARGET, "")
             name = json11.operation_name(target, self._plane.operations)
-            answer = await self._plane.call(name, json11.read(name, body, advice))
+            members = json11.read(name, body, advice)
+            await self._check(_access_key(request), name, members)
+            answer = await self._plane.call(name, members)
             reply = json11.reply(name, answer)
         except Exception as error:
             reply = json11.error_reply(_as_api_error(error))

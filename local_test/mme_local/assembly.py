@@ -22,11 +22,11 @@ from mme_local.containers.choose import choose
 from mme_local.containers.hosts import JobRuntime
 from mme_local.control.plane import ControlPlane
 from mme_local.events import Events
+from mme_local.iam.access import Access
 from mme_local.jobs.runner import JobRunner
 from mme_local.jobs.telemetry import LogStream as JobLog
 from mme_local.page.logs import LogTail
 from mme_local.page.routes import page_routes
-from mme_local.platform.access import Access
 from mme_local.platform.context import Context
 from mme_local.platform.endpoint import EndpointManager
 from mme_local.platform.invoke import Invoker
@@ -116,7 +116,8 @@ async def assembled(settings: LocalSettings, stopping: asyncio.Event) -> AsyncIt
             }
 
         page = page_routes(state, events, LogTail(clients), stopping)
-        app = make_app(plane, Invoker(endpoints, Access(clients).check), page)
+        access = Access(clients)
+        app = make_app(plane, Invoker(endpoints, access.check), page, access.check_operation)
         yield Parts(aws, runtime, plane, app)
 
 

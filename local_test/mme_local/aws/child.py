@@ -24,6 +24,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from mme_local.aws import conditions, objects
 from mme_local.aws.refusals import (
     Respond,
+    denied,
     elsewhere,
     forbidden,
     from_a_page,
@@ -31,6 +32,8 @@ from mme_local.aws.refusals import (
     no_service,
     service_of,
 )
+from mme_local.iam import simulation
+from mme_local.iam.guard import refused
 from mme_local.settings import ADDRESS
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -61,6 +64,10 @@ class Application:
         service = service_of(environ)
         if service in _OURS:
             return elsewhere(environ, respond)
+        if text := refused(environ):
+            return denied(environ, respond, text)
+        if simulated := simulation.answer(environ):
+            return simulated(environ, respond)
         try:
             answer: Iterable[bytes] = self._moto(environ, respond)
         except NotImplementedError as error:

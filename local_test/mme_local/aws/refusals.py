@@ -9,20 +9,22 @@ from xml.sax.saxutils import escape
 
 import orjson
 
+from mme_local.iam.requests import signer
 from mme_local.settings import ADDRESS
 
-Respond = Callable[[str, list[tuple[str, str]]], Any]
+Respond = Callable[..., Any]
+"""WSGI's ``start_response``."""
 
 _LIST: Final = "https://docs.getmoto.org/en/latest/docs/services"
 _OWN_NAMES: Final = ".localhost"  # as of buckets: houses.s3.localhost
 _ACTION: Final = re.compile(r"The (\w+) action has not been implemented")
-_SERVICE: Final = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
+_IN_QUERY_MODE: Final = "HTTP_X_AMZN_QUERY_MODE"  # JSON, with the query protocol's codes
 
 
 def service_of(environ: dict[str, Any]) -> str:
-    """The service that a request is signed for: ``Credential=KEY/DAY/REGION/SERVICE/…``."""
-    scope = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
-    return scope[1].lower() if scope else ""
+    """The service that a request is signed for; empty for one that is not signed."""
+    signed = signer(environ)
+    return signed.service if signed else ""
 
 
 def elsewhere(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
@@ -49,6 +51,13 @@ def forbidden(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
     """Refuse what a page of elsewhere has sent."""
     text = "only programs on this machine are answered, at 127.0.0.1 or localhost"
     return _refuse(environ, respond, "403 FORBIDDEN", "AccessDenied", text)
+
+
+def denied(environ: dict[str, Any], respond: Respond, text: str) -> Iterable[bytes]:
+    """Refuse what a caller's policies do not allow."""
+    older = service_of(environ) == "s3" or _is_query(environ) or _IN_QUERY_MODE in environ
+    code = "AccessDenied" if older else "AccessDeniedException"
+    return _refuse(environ, respond, "403 FORBIDDEN", code, text)
 
 
 def no_operation(

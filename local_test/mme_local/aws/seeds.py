@@ -25,6 +25,24 @@ _TRUST: Final = {
     ],
 }
 
+_BUCKETS: Final = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": [
+                "s3:ListBucket",
+                "s3:GetObject",
+                "s3:PutObject",
+                "s3:DeleteObject",
+                "s3:AbortMultipartUpload",
+            ],
+            "Resource": "arn:aws:s3:::*",
+        }
+    ],
+}
+"""As AWS's console adds it for "any S3 bucket": `POLICY` has those only that say "sagemaker"."""
+
 
 def seed(clients: Clients) -> None:
     """Make the role and the default bucket, where a restored state has not brought them."""
@@ -32,6 +50,9 @@ def seed(clients: Clients) -> None:
     with _exists("EntityAlreadyExists"):
         iam.create_role(RoleName=ROLE_NAME, AssumeRolePolicyDocument=json.dumps(_TRUST))
         iam.attach_role_policy(RoleName=ROLE_NAME, PolicyArn=POLICY)
+        iam.put_role_policy(
+            RoleName=ROLE_NAME, PolicyName="AnyBucket", PolicyDocument=json.dumps(_BUCKETS)
+        )
     with _exists("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
         create_bucket(s3, default_bucket(clients.region), clients.region)
 

@@ -51,7 +51,7 @@ class Models:
         await self._roles.check(request["ExecutionRoleArn"])
         await check_image(self._runtime, definition["Image"], is_multi_model(definition))
         if not is_multi_model(definition) and (url := model_data_url(definition)):
-            await self._objects.check_archive(url)
+            await self._objects.check_archive(url, request["ExecutionRoleArn"])
         self._check_new(name)  # another request may have made it meanwhile
         model = Resource(name, self._names.of(arns.MODEL, name), request)
         self._table.put(name, model)

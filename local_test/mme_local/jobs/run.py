@@ -50,7 +50,7 @@ class JobRun:
         self._root = around.directory / job.name
         self._stop = threading.Event()
         self._stopping = asyncio.Event()
-        self._store = Store(around.clients, self._stop)
+        self._store = Store(around.clients.assuming(job.request["RoleArn"]), self._stop)
 
     def stop(self) -> None:
         """Ask for the end; nothing happens when it has come, or was asked for before."""

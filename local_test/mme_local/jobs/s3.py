@@ -33,13 +33,17 @@ class Store:
     """S3, for one job; any thread may use it.
 
     Args:
-        clients: of moto's server.
+        clients: the job's role's.
         stop: set when the job is stopped, which ends downloads.
     """
 
     def __init__(self, clients: Clients, stop: threading.Event) -> None:
-        self._client: Any = clients.client("s3")
+        self._clients = clients
         self._stop = stop
+
+    @property
+    def _client(self) -> Any:
+        return self._clients.client("s3")
 
     def keys(self, prefix: Location) -> list[str]:
         """The keys that begin with the prefix, sorted, without those that stand for folders.

@@ -36,7 +36,7 @@ class DownloadError(LocalError):
 
 
 class MissingObjectError(DownloadError):
-    """There is no such object in S3, or no such bucket."""
+    """There is no such object in S3, or no such bucket, or the role may not read it."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Artifacts:
     """The archives on one instance's disk; used on the event loop, works on threads.
 
     Args:
-        clients: where S3 is.
+        clients: the execution role's.
         url: S3 prefix of all models, ending in ``/``.
         ml: the container's ``/opt/ml``, as a directory of this machine.
         disk_bytes: bytes of unpacked archives above which unused ones are deleted.
@@ -197,7 +197,7 @@ def download(clients: Clients, bucket: str, key: str, into: Path, largest: int) 
     """Download an archive and unpack it; takes a thread as long as it takes.
 
     Args:
-        clients: where S3 is.
+        clients: the execution role's.
         bucket: of the object.
         key: of the object.
         into: the directory that it becomes.
@@ -207,7 +207,7 @@ def download(clients: Clients, bucket: str, key: str, into: Path, largest: int) 
         The bytes of all its files.
 
     Raises:
-        MissingObjectError: there is no such object.
+        MissingObjectError: there is no such object, or the role may not read it.
         DownloadError: S3 does not give it, and why.
         ArchiveError: it is refused; nothing is left of it.
     """

@@ -97,6 +97,7 @@ class Instance:
         """
         try:
             await asyncio.to_thread(self.ml.mkdir, parents=True, exist_ok=True)
+            await startup.assume_role(self._context, self._variant)
             if not self._variant.multi_model and self._variant.model_data_url:
                 await startup.fetch_model(self._context, self._variant, self.ml)
             try:
@@ -306,7 +307,7 @@ class Instance:
             client,
             container.ml,
             Artifacts(
-                context.clients,
+                context.clients.assuming(variant.role_arn),
                 variant.model_data_url,
                 self.ml,
                 parameters.disk_bytes,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mme_local.containers.spec import Container, ContainerSpec
 from mme_local.control.records import ResolvedVariant
@@ -53,6 +56,13 @@ def spec(
     )
 
 
+async def assume_role(context: Context, variant: ResolvedVariant) -> None:
+    """Have a client of the execution role, so that the first download need not wait for it."""
+    clients = context.clients.assuming(variant.role_arn)
+    with contextlib.suppress(BotoCoreError, ClientError):  # a download says what is wrong
+        await asyncio.to_thread(clients.client, "s3")
+
+
 async def fetch_model(context: Context, variant: ResolvedVariant, ml: Path) -> None:
     """Unpack the one model of an endpoint that is not multi-model.
 
@@ -62,8 +72,9 @@ async def fetch_model(context: Context, variant: ResolvedVariant, ml: Path) -> N
     url = variant.model_data_url
     bucket, key = split_url(url)
     largest = context.parameters.largest_archive_bytes
+    clients = context.clients.assuming(variant.role_arn)
     try:
-        await asyncio.to_thread(download, context.clients, bucket, key, ml / "model", largest)
+        await asyncio.to_thread(download, clients, bucket, key, ml / "model", largest)
     except MissingObjectError:
         raise InstanceError(errors.model_data_download_failed(url)) from None
     except ArchiveError as error:

@@ -19,6 +19,12 @@ def test_the_role_and_the_bucket_are_there_however_often(clients):
     assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
     attached = clients.client("iam").list_attached_role_policies(RoleName="SageMakerRole")
     assert [each["PolicyArn"] for each in attached["AttachedPolicies"]] == [POLICY]
+    simulated = clients.client("iam").simulate_principal_policy(
+        PolicySourceArn=ROLE_ARN,
+        ActionNames=["s3:ListBucket", "s3:GetObject", "s3:PutObject"],
+        ResourceArns=["arn:aws:s3:::houses", "arn:aws:s3:::houses/a"],
+    )
+    assert {each["EvalDecision"] for each in simulated["EvaluationResults"]} == {"allowed"}
     clients.client("s3").head_bucket(Bucket="sagemaker-us-east-1-123456789012")
 
 

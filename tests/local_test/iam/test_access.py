@@ -8,7 +8,7 @@ import pytest
 
 from mme_local.aws.clients import Clients
 from mme_local.errors import ApiError
-from mme_local.platform.access import Access
+from mme_local.iam.access import Access
 from support.local_platform import REGION, invocation
 
 pytestmark = pytest.mark.anyio

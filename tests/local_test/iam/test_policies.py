@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mme_local.platform.policies import decide
+from mme_local.iam.policies import decide
 
 ACTION = "sagemaker:InvokeEndpoint"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/houses"
@@ -18,7 +18,7 @@ def statement(effect: str = "Allow", **rest: Any) -> dict[str, Any]:
     return {"Effect": effect, "Action": ACTION, "Resource": "*", **rest}
 
 
-def verdict(*statements: dict[str, Any], context: dict[str, str] = CONTEXT) -> str:
+def verdict(*statements: dict[str, Any], context: Any = CONTEXT) -> str:
     return decide([{"Statement": list(statements)}], ACTION, ARN, context)
 
 
@@ -98,6 +98,53 @@ def test_conditions(condition: dict[str, Any], with_key: bool, without_key: bool
     allowing = statement(Condition=condition)
     assert (verdict(allowing) == "allow") is with_key
     assert (verdict(allowing, context={}) == "allow") is without_key
+
+
+ROLE = "arn:aws:iam::123456789012:role/mme/app"
+
+
+@pytest.mark.parametrize(
+    ("condition", "with_key", "without_key"),
+    [
+        ({"ArnLike": {"k": "arn:aws:iam::*:role/mme/*"}}, True, False),
+        ({"ArnEquals": {"k": "arn:aws:iam::123456789012:role/mme/a??"}}, True, False),
+        ({"ArnLike": {"k": ["arn:aws:iam::1*", ROLE]}}, True, False),
+        ({"ArnLike": {"k": "arn:aws:*:role/mme/app"}}, False, False),  # a star is within a part
+        ({"ArnLike": {"k": "*"}}, False, False),
+        ({"ArnNotLike": {"k": "arn:aws:iam::*:role/mme/*"}}, False, True),
+        ({"ArnNotEquals": {"k": "arn:aws:iam::*:user/*"}}, True, True),
+        ({"ArnLikeIfExists": {"k": "arn:aws:iam::*:user/*"}}, False, True),
+    ],
+)
+def test_conditions_on_arns(condition: dict[str, Any], with_key: bool, without_key: bool) -> None:
+    allowing = statement(Condition=condition)
+    assert (verdict(allowing, context={"k": ROLE}) == "allow") is with_key
+    assert (verdict(allowing, context={}) == "allow") is without_key
+
+
+@pytest.mark.parametrize("wanted", ["true", True, ["true"], "True"])
+def test_conditions_on_truth(wanted: Any) -> None:
+    for operator, without in (("Bool", False), ("BoolIfExists", True)):
+        allowing = statement(Condition={operator: {"k": wanted}})
+        for context, expected in (({"k": "true"}, True), ({"k": "false"}, False), ({}, without)):
+            assert (verdict(allowing, context=context) == "allow") is expected
+
+
+@pytest.mark.parametrize(
+    ("operator", "expected"),
+    [
+        ("ForAllValues:StringEquals", {"a": True, "ab": True, "ac": False, "c": False, "": True}),
+        ("ForAnyValue:StringEquals", {"a": True, "ab": True, "ac": True, "c": False, "": False}),
+        ("ForAllValues:StringNotEquals", {"a": False, "ac": False, "c": True, "": True}),
+        ("ForAnyValue:StringNotEquals", {"a": False, "ac": True, "c": True, "": False}),
+    ],
+)
+def test_keys_of_several_values(operator: str, expected: dict[str, bool]) -> None:
+    """Letters are the values; what is wanted is a or b."""
+    allowing = statement(Condition={operator: {"k": ["a", "b"]}})
+    for values, allowed in expected.items():
+        context: Any = {"k": tuple(values)} if values else {}
+        assert (verdict(allowing, context=context) == "allow") is allowed, values
 
 
 def test_a_deny_with_a_condition_that_is_not_understood_denies() -> None:

@@ -1,8 +1,9 @@
 """IAM policies as documents: whether they allow an action on a resource, in a context.
 
 What is evaluated: Effect, Action and NotAction, Resource and NotResource, with wildcards, and
-conditions on strings. A statement with another condition operator does not match if it allows, and
-does if it denies: what is not understood gives nobody anything.
+conditions on strings, ARNs, truth values and the absence of a key. A statement with another
+condition operator does not match if it allows, and does if it denies: what is not understood gives
+nobody anything.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
@@ -13,15 +14,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 Decision = Literal["allow", "deny", "implicit deny"]
+Context = Mapping[str, str | tuple[str, ...]]
+"""Condition keys in lower case, and the value of each, or its values."""
 
 _OPERATOR: Final = re.compile(
     r"(?:(?P<set>ForAnyValue|ForAllValues):)?"
-    r"String(?P<not>Not)?(?P<how>Equals|EqualsIgnoreCase|Like)(?P<exists>IfExists)?"
+    r"(?:Bool|(?P<of>String|Arn)(?P<not>Not)?(?P<how>Equals|EqualsIgnoreCase|Like))"
+    r"(?P<exists>IfExists)?"
 )
+_ARN_PARTS: Final = 5  # colons in an ARN; what follows the last is one part
 
 
 def decide(
-    documents: Iterable[Mapping[str, Any]], action: str, resource: str, context: Mapping[str, str]
+    documents: Iterable[Mapping[str, Any]], action: str, resource: str, context: Context
 ) -> Decision:
     """What policies say together: an explicit deny counts for more than any allow.
 
@@ -29,7 +34,7 @@ def decide(
         documents: the policies.
         action: as ``sagemaker:InvokeEndpoint``.
         resource: an ARN.
-        context: condition keys in lower case and their values.
+        context: of the request.
     """
     allowed = False
     for document in documents:
@@ -59,9 +64,7 @@ def _concerns(statement: Mapping[str, Any], resource: str) -> bool:
     return bool(others) and not any(_like(each, resource) for each in others)
 
 
-def _holds(
-    conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str], otherwise: bool
-) -> bool:
+def _holds(conditions: Mapping[str, Mapping[str, Any]], context: Context, otherwise: bool) -> bool:
     """Whether all conditions hold; `otherwise` is for those that are not understood."""
     for operator, keys in conditions.items():
         for key, wanted in keys.items():
@@ -70,24 +73,46 @@ def _holds(
     return True
 
 
-def _condition(operator: str, value: str | None, wanted: list[str], otherwise: bool) -> bool:
+def _condition(
+    operator: str, value: str | tuple[str, ...] | None, wanted: list[Any], otherwise: bool
+) -> bool:
+    texts = [_text(each) for each in wanted]
     if operator == "Null":
-        return (value is None) == (str(wanted[0]).lower() == "true")
+        return (value is None) == (texts[0].lower() == "true")
     parsed = _OPERATOR.fullmatch(operator)
     if parsed is None:
         return otherwise
     if value is None:
         # AWS: a key that is not there fails a condition, but not a negated one.
-        return bool(parsed["exists"] or parsed["set"] == "ForAllValues" or parsed["not"])
-    return _compare(parsed["how"], value, wanted) != bool(parsed["not"])
+        any_value = parsed["set"] == "ForAnyValue"
+        negated = parsed["not"] and not any_value
+        return bool(parsed["exists"] or parsed["set"] == "ForAllValues" or negated)
+    met = (
+        _compare(parsed["of"], parsed["how"], one, texts) != bool(parsed["not"])
+        for one in _list(value)
+    )
+    return all(met) if parsed["set"] == "ForAllValues" else any(met)
 
 
-def _compare(how: str, value: str, wanted: list[str]) -> bool:
+def _compare(of: str | None, how: str | None, value: str, wanted: list[str]) -> bool:
+    if of == "Arn":  # with either operator wildcards count
+        return any(_like_arn(pattern, value) for pattern in wanted)
     if how == "Like":
-        return any(_like(str(pattern), value) for pattern in wanted)
-    if how == "EqualsIgnoreCase":
-        return value.lower() in {str(each).lower() for each in wanted}
+        return any(_like(pattern, value) for pattern in wanted)
+    if how in (None, "EqualsIgnoreCase"):  # truth values have no other comparison
+        return value.lower() in {each.lower() for each in wanted}
     return value in wanted
+
+
+def _like_arn(pattern: str, value: str) -> bool:
+    """Whether an ARN is like a pattern, each of its parts by itself."""
+    patterns, values = pattern.split(":", _ARN_PARTS), value.split(":", _ARN_PARTS)
+    return len(patterns) == len(values) and all(map(_like, patterns, values))
+
+
+def _text(value: Any) -> str:
+    """A value of a policy, in which truth need not be in quotes."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _like(pattern: str, value: str, fold: bool = False) -> bool:

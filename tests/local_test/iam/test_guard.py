@@ -1,0 +1,392 @@
+"""The services around SageMaker: a user may do what its policies say, and nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from mme_local.aws.clients import Clients
+from support.iam import allow, client, deny, policy, refused
+
+ACCOUNT = "123456789012"
+S3 = "arn:aws:s3:::"
+
+
+@pytest.fixture
+def bucket(clients: Clients) -> str:
+    """A bucket with one object."""
+    name = f"houses-{uuid.uuid4().hex[:8]}"
+    clients.client("s3").create_bucket(Bucket=name)
+    clients.client("s3").put_object(Bucket=name, Key="models/a.tar.gz", Body=b"archive")
+    return name
+
+
+def test_a_user_without_a_policy_may_do_nothing(user: Any, bucket: str) -> None:
+    ann = user()
+    assert refused(ann.client("s3").get_object, Bucket=bucket, Key="models/a.tar.gz") == (
+        f"User: {ann.arn} is not authorized to perform: s3:GetObject on resource: "
+        f'"{S3}{bucket}/models/a.tar.gz" because no identity-based policy allows the s3:GetObject '
+        "action"
+    )
+
+
+def test_who_one_is_can_always_be_asked(user: Any) -> None:
+    ann = user(deny("*"))
+    assert ann.client("sts").get_caller_identity()["Arn"] == ann.arn
+
+
+def test_keys_that_iam_does_not_know_may_do_everything(clients: Clients, bucket: str) -> None:
+    root = client(
+        "s3", clients.endpoint, aws_access_key_id="AKIAOTHER", aws_secret_access_key="any"
+    )
+    assert root.get_object(Bucket=bucket, Key="models/a.tar.gz")["Body"].read() == b"archive"
+
+
+def test_a_deny_counts_for_more(user: Any, bucket: str) -> None:
+    s3 = user(allow("*"), deny("s3:GetObject", f"{S3}*/models/*")).client("s3")
+    s3.put_object(Bucket=bucket, Key="open", Body=b"1")
+    s3.get_object(Bucket=bucket, Key="open")
+    said = refused(s3.get_object, Bucket=bucket, Key="models/a.tar.gz")
+    assert said.endswith("with an explicit deny in an identity-based policy")
+
+
+def test_reading_objects(user: Any, bucket: str) -> None:
+    ann = user(allow("s3:GetObject", f"{S3}{bucket}/models/*"))
+    s3 = ann.client("s3")
+    s3.head_object(Bucket=bucket, Key="models/a.tar.gz")
+    assert s3.get_object(Bucket=bucket, Key="models/a.tar.gz")["Body"].read() == b"archive"
+    refused(s3.head_object, Bucket=bucket, Key="other")
+    refused(s3.get_object, Bucket="elsewhere", Key="models/a.tar.gz")
+    for call in (s3.put_object, s3.delete_object, s3.get_object_tagging):
+        refused(call, Bucket=bucket, Key="models/a.tar.gz")
+    for call in (s3.list_objects_v2, s3.head_bucket, s3.get_bucket_location, s3.delete_bucket):
+        refused(call, Bucket=bucket)
+    refused(s3.list_buckets)
+
+
+def test_what_is_not_there_is_told_to_those_who_may_list(user: Any, bucket: str) -> None:
+    reading = allow("s3:GetObject", f"{S3}{bucket}/*")
+    ann = user(reading)
+    said = refused(ann.client("s3").get_object, Bucket=bucket, Key="none")
+    assert f's3:ListBucket on resource: "{S3}{bucket}"' in said
+    ann.may(reading, allow("s3:ListBucket", f"{S3}{bucket}"))
+    with pytest.raises(ClientError) as caught:
+        ann.client("s3").head_object(Bucket=bucket, Key="none")
+    assert caught.value.response["Error"]["Code"] == "404"
+
+
+def test_listing_may_be_for_a_prefix(user: Any, bucket: str) -> None:
+    ann = user(allow("s3:ListBucket", f"{S3}{bucket}", StringLike={"s3:prefix": "models/*"}))
+    s3 = ann.client("s3")
+    assert s3.list_objects_v2(Bucket=bucket, Prefix="models/")["KeyCount"] == 1
+    refused(s3.list_objects_v2, Bucket=bucket, Prefix="other/")
+    refused(s3.list_objects_v2, Bucket=bucket)
+
+
+def test_writing_objects_also_in_parts(user: Any, bucket: str, tmp_path: Any) -> None:
+    ann = user(allow("s3:PutObject", f"{S3}{bucket}/models/*"))
+    s3 = ann.client("s3")
+    s3.put_object(Bucket=bucket, Key="models/b.tar.gz", Body=b"1")
+    refused(s3.put_object, Bucket=bucket, Key="b.tar.gz", Body=b"1" * (1 << 20))
+    large = tmp_path / "large"
+    large.write_bytes(bytes(9 << 20))
+    s3.upload_file(str(large), bucket, "models/large")
+    refused(s3.create_multipart_upload, Bucket=bucket, Key="large")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="models/c")["UploadId"]
+    refused(s3.list_parts, Bucket=bucket, Key="models/c", UploadId=upload)
+    refused(s3.abort_multipart_upload, Bucket=bucket, Key="models/c", UploadId=upload)
+    refused(s3.put_object, Bucket=bucket, Key="models/d", Body=b"1", Tagging="a=b")
+    ann.may(allow("s3:AbortMultipartUpload", f"{S3}{bucket}/*"))
+    s3.abort_multipart_upload(Bucket=bucket, Key="models/c", UploadId=upload)
+
+
+def test_copying_needs_both_ends(user: Any, bucket: str) -> None:
+    ann = user(allow("s3:PutObject", f"{S3}{bucket}/*"))
+    copy = {"Bucket": bucket, "Key": "b", "CopySource": f"{bucket}/models/a.tar.gz"}
+    assert "s3:GetObject" in refused(ann.client("s3").copy_object, **copy)
+    ann.may(allow(["s3:PutObject", "s3:GetObject"], f"{S3}{bucket}/*"))
+    ann.client("s3").copy_object(**copy)
+
+
+def test_deleting_objects(user: Any, bucket: str, clients: Clients) -> None:
+    clients.client("s3").put_object(Bucket=bucket, Key="models/b", Body=b"1")
+    s3 = user(allow("s3:DeleteObject", f"{S3}{bucket}/models/*")).client("s3")
+    s3.delete_object(Bucket=bucket, Key="models/a.tar.gz")
+    keys = [{"Key": "models/b"}, {"Key": "other"}]
+    said = refused(s3.delete_objects, Bucket=bucket, Delete={"Objects": keys})
+    assert f"{bucket}/other" in said
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": keys[:1]})
+    assert "Contents" not in clients.client("s3").list_objects_v2(Bucket=bucket)
+
+
+def test_making_buckets_and_their_settings(user: Any) -> None:
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    ann = user(allow(["s3:CreateBucket", "s3:PutEncryptionConfiguration"], f"{S3}made-*"))
+    s3 = ann.client("s3")
+    s3.create_bucket(Bucket=name)
+    refused(s3.create_bucket, Bucket="other")
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    for call in (s3.get_bucket_encryption, s3.get_bucket_versioning, s3.get_bucket_policy):
+        refused(call, Bucket=name)
+
+
+def test_what_s3_has_and_we_do_not_know_is_for_those_who_may_all(user: Any, bucket: str) -> None:
+    ann = user(allow(["s3:Get*", "s3:Put*", "s3:List*"]))
+    call = ann.client("s3").get_object_torrent
+    assert "s3:an operation that is not known here" in refused(
+        call, Bucket=bucket, Key="models/a.tar.gz"
+    )
+    ann.may(allow("s3:*"))
+    call(Bucket=bucket, Key="models/a.tar.gz")
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_addresses_that_are_signed(user: Any, bucket: str, version: str) -> None:
+    s3 = user(allow("s3:GetObject", f"{S3}{bucket}/models/*")).client("s3", version)
+    for key, status in (("models/a.tar.gz", 200), ("other", 403)):
+        params = {"Bucket": bucket, "Key": key}
+        address = s3.generate_presigned_url("get_object", Params=params)
+        answer = httpx.get(address, trust_env=False)
+        assert answer.status_code == status
+        assert ("<Code>AccessDenied</Code>" in answer.text) == (status == 403)
+
+
+def test_a_bucket_in_the_hosts_name(user: Any, bucket: str, clients: Clients) -> None:
+    signed = user(allow("s3:GetObject", f"{S3}{bucket}/models/*")).client("s3")
+    address = signed.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    query = address.partition("?")[2]
+    host = {"host": f"{bucket}.s3.localhost"}
+    for key, status in (("models/a.tar.gz", 200), ("k", 403)):
+        url = f"{clients.endpoint}/{key}?{query}"
+        assert httpx.get(url, headers=host, trust_env=False).status_code == status
+
+
+def arn(service: str, resource: str) -> str:
+    return f"arn:aws:{service}:us-east-1:{ACCOUNT}:{resource}"
+
+
+LOGS = arn("logs", "log-group:/aws/sagemaker/Endpoints/houses:*")
+TARGET = {
+    "ServiceNamespace": "sagemaker",
+    "ResourceId": "endpoint/houses/variant/AllTraffic",
+    "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+}
+ALARM = {
+    "AlarmName": "houses/errors",
+    "MetricName": "m",
+    "Namespace": "n",
+    "Period": 60,
+    "EvaluationPeriods": 1,
+    "Threshold": 1,
+    "Statistic": "Sum",
+    "ComparisonOperator": "GreaterThanThreshold",
+}
+SAGEMAKER_ONLY = {"application-autoscaling:service-namespace": "sagemaker"}
+POINT = {"MetricData": [{"MetricName": "m", "Value": 1}]}
+GROUP = {"logGroupName": "/aws/sagemaker/Endpoints/houses"}
+EMPTY = policy(allow("x:y"))
+Call = tuple[str, dict[str, Any]]
+CASES: list[tuple[str, dict[str, Any], Call, Call]] = [
+    # service, the one statement of the policy, what it allows, what it does not
+    (
+        "ecr",
+        allow("ecr:CreateRepository", arn("ecr", "repository/houses")),
+        ("create_repository", {"repositoryName": "houses"}),
+        ("create_repository", {"repositoryName": "other"}),
+    ),
+    (
+        "ecr",
+        allow("ecr:DescribeRepositories", arn("ecr", "repository/*")),
+        ("describe_repositories", {}),
+        ("get_authorization_token", {}),
+    ),
+    (
+        "cloudwatch",
+        allow("cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": "Mine"}),
+        ("put_metric_data", {"Namespace": "Mine", **POINT}),
+        ("put_metric_data", {"Namespace": "Other", **POINT}),
+    ),
+    (
+        "cloudwatch",
+        allow("cloudwatch:PutMetricAlarm", arn("cloudwatch", "alarm:houses/*")),
+        ("put_metric_alarm", ALARM),
+        ("put_metric_alarm", {**ALARM, "AlarmName": "other"}),
+    ),
+    (
+        "cloudwatch",
+        allow("cloudwatch:DeleteAlarms", arn("cloudwatch", "alarm:houses/*")),
+        ("delete_alarms", {"AlarmNames": ["houses/errors"]}),
+        ("delete_alarms", {"AlarmNames": ["houses/errors", "other"]}),
+    ),
+    (
+        "cloudwatch",
+        allow("cloudwatch:DescribeAlarms", arn("cloudwatch", "alarm:*")),
+        ("describe_alarms", {"AlarmNamePrefix": "houses/"}),
+        ("list_metrics", {}),
+    ),
+    (
+        "cloudwatch",
+        allow("cloudwatch:PutDashboard", f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/houses"),
+        ("put_dashboard", {"DashboardName": "houses", "DashboardBody": '{"widgets": []}'}),
+        ("put_dashboard", {"DashboardName": "other", "DashboardBody": '{"widgets": []}'}),
+    ),
+    (
+        "logs",
+        allow("logs:CreateLogGroup", LOGS),
+        ("create_log_group", GROUP),
+        ("create_log_group", {"logGroupName": "/aws/sagemaker/Endpoints/houses2"}),
+    ),
+    (
+        "logs",
+        allow("logs:CreateLogStream", f"{LOGS}:log-stream:A/*".replace(":*:", ":")),
+        ("create_log_stream", {**GROUP, "logStreamName": "A/1"}),
+        ("create_log_stream", {**GROUP, "logStreamName": "B/1"}),
+    ),
+    (
+        "logs",
+        allow("logs:FilterLogEvents", LOGS),
+        ("filter_log_events", GROUP),
+        ("describe_log_groups", {}),
+    ),
+    (
+        "application-autoscaling",
+        allow("application-autoscaling:RegisterScalableTarget", StringEquals=SAGEMAKER_ONLY),
+        ("register_scalable_target", {**TARGET, "MinCapacity": 1, "MaxCapacity": 2}),
+        ("deregister_scalable_target", TARGET),
+    ),
+    (
+        "application-autoscaling",
+        allow("application-autoscaling:*", StringEquals=SAGEMAKER_ONLY),
+        ("register_scalable_target", {**TARGET, "MinCapacity": 1, "MaxCapacity": 2}),
+        ("describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),  # AWS has no key there
+    ),
+    (
+        "application-autoscaling",
+        allow("application-autoscaling:DescribeScalableTargets"),
+        ("describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
+        ("describe_scaling_policies", {"ServiceNamespace": "sagemaker"}),
+    ),
+    (
+        "iam",
+        allow("iam:CreateRole", f"arn:aws:iam::{ACCOUNT}:role/mme/*"),
+        ("create_role", {"RoleName": "a", "Path": "/mme/", "AssumeRolePolicyDocument": EMPTY}),
+        ("create_role", {"RoleName": "b", "AssumeRolePolicyDocument": EMPTY}),
+    ),
+    (
+        "iam",
+        allow("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/mme/a"),
+        ("put_role_policy", {"RoleName": "a", "PolicyName": "p", "PolicyDocument": EMPTY}),
+        ("put_role_policy", {"RoleName": "b", "PolicyName": "p", "PolicyDocument": EMPTY}),
+    ),
+    (
+        "iam",
+        allow("iam:ListRoles"),
+        ("list_roles", {}),
+        ("list_users", {}),
+    ),
+    (
+        "sts",
+        allow("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/mme/a"),
+        (
+            "assume_role",
+            {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/mme/a", "RoleSessionName": "ann"},
+        ),
+        ("assume_role", {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/b", "RoleSessionName": "ann"}),
+    ),
+    (
+        "service-quotas",
+        allow("servicequotas:ListAWSDefaultServiceQuotas"),
+        ("list_aws_default_service_quotas", {"ServiceCode": "vpc"}),
+        ("get_service_quota", {"ServiceCode": "vpc", "QuotaCode": "L-2AFB9258"}),
+    ),
+    (
+        "kms",
+        allow("kms:CreateKey"),
+        ("create_key", {}),
+        ("list_keys", {}),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("service", "statement", "may", "may_not"),
+    CASES,
+    ids=[f"{case[0]}-{case[2][0]}" for case in CASES],
+)
+def test_each_service(
+    user: Any, service: str, statement: dict[str, Any], may: Call, may_not: Call
+) -> None:
+    asked = user(statement).client(service)
+    operation, members = may_not
+    said = refused(getattr(asked, operation), **members)
+    assert f"because no identity-based policy allows the {service.replace('-q', 'q')}:" in said
+    operation, members = may
+    getattr(asked, operation)(**members)
+
+
+def test_keys_of_kms(user: Any, clients: Clients) -> None:
+    kms = clients.client("kms")
+    mine, other = (kms.create_key()["KeyMetadata"] for _ in range(2))
+    asked = user(allow("kms:DescribeKey", mine["Arn"])).client("kms")
+    asked.describe_key(KeyId=mine["KeyId"])
+    asked.describe_key(KeyId=mine["Arn"])
+    refused(asked.describe_key, KeyId=other["KeyId"])
+
+
+def test_groups_and_attached_policies_count(user: Any, bucket: str, clients: Clients) -> None:
+    iam, ann = clients.client("iam"), user()
+    iam.create_group(GroupName="team")
+    iam.add_user_to_group(GroupName="team", UserName=ann.name)
+    document = policy(allow("s3:ListBucket"))
+    made = iam.create_policy(PolicyName="reading", PolicyDocument=document)["Policy"]["Arn"]
+    refused(ann.client("s3").head_bucket, Bucket=bucket)
+    iam.attach_group_policy(GroupName="team", PolicyArn=made)
+    ann.client("s3").head_bucket(Bucket=bucket)
+    changed = policy(allow("s3:GetObject"))
+    iam.create_policy_version(PolicyArn=made, PolicyDocument=changed, SetAsDefault=True)
+    refused(ann.client("s3").head_bucket, Bucket=bucket)
+
+
+def test_a_role_that_was_assumed_has_its_own_policies(clients: Clients, bucket: str) -> None:
+    iam = clients.client("iam")
+    role = iam.create_role(RoleName="app", Path="/mme/", AssumeRolePolicyDocument=EMPTY)["Role"]
+    assumed = clients.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="me")
+    keys = assumed["Credentials"]
+    s3 = client(
+        "s3",
+        clients.endpoint,
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    said = refused(s3.list_objects_v2, Bucket=bucket)
+    assert said.startswith(f"User: arn:aws:sts::{ACCOUNT}:assumed-role/app/me is not authorized")
+    condition = {"aws:PrincipalArn": role["Arn"]}
+    document = policy(allow("s3:ListBucket", ArnEquals=condition))
+    iam.put_role_policy(RoleName="app", PolicyName="p", PolicyDocument=document)
+    s3.list_objects_v2(Bucket=bucket)
+    iam.delete_role_policy(RoleName="app", PolicyName="p")
+    iam.delete_role(RoleName="app")
+    refused(s3.list_objects_v2, Bucket=bucket)
+
+
+def test_regions_and_accounts_are_known(user: Any, bucket: str) -> None:
+    condition = {"aws:RequestedRegion": "us-east-1", "aws:ResourceAccount": ACCOUNT}
+    ann = user(allow("s3:ListBucket", StringEquals=condition))
+    ann.client("s3").head_bucket(Bucket=bucket)
+    ann.may(allow("s3:*", StringEquals={"aws:RequestedRegion": "eu-west-1"}))
+    refused(ann.client("s3").head_bucket, Bucket=bucket)
+
+
+def test_services_that_speak_otherwise_are_for_those_who_may_all_of_them(user: Any) -> None:
+    ann = user(allow("lambda:ListFunctions"))
+    assert "lambda:an operation that is not known here" in refused(
+        ann.client("lambda").list_functions
+    )
+    ann.may(allow("lambda:*"))
+    ann.client("lambda").list_functions()
