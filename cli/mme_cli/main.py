@@ -11,6 +11,9 @@ from pydantic import ValidationError
 
 from mme_cli import archives, local, train
 from mme_cli.conformance import conformance
+from mme_cli.delete import delete
+from mme_cli.deploy import deploy
+from mme_cli.endpoints import endpoints
 from mme_cli.failure import fail
 from mme_cli.houses import houses
 from mme_cli.push import push
@@ -30,6 +33,9 @@ for command in (
     archives.inspect,
     archives.verify,
     conformance,
+    delete,
+    deploy,
+    endpoints,
     houses,
     push,
     report,
