@@ -91,7 +91,7 @@ def _row(
 ) -> Row:
     endpoint = endpoint_of(found)
     settings = fields.of_model(model)
-    modes = {each.get("Mode") for each in fields.containers(model or {})}
+    containers = fields.containers(model or {})
     return Row(
         name=name,
         status=endpoint.status,
@@ -103,9 +103,7 @@ def _row(
         instance_type=fields.of_config(config).get("instance_type"),
         image=settings.get("image"),
         models=settings.get("models"),
-        multi_model=any(
-            each.get("Mode") == "MultiModel" for each in fields.containers(model or {})
-        ),
+        multi_model=any(each.get("Mode") == "MultiModel" for each in containers),
         autoscaling=(target["MinCapacity"], target["MaxCapacity"]) if target else None,
     )
 
