@@ -59,6 +59,7 @@ def delete(
         if not yes:
             confirm("delete?")
         run(deletion)
+        shown.end()
         if not as_json:
             typer.echo(f"{context.name} is deleted")
 

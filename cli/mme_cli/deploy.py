@@ -78,6 +78,7 @@ def deploy(
         if not dry_run:
             _ask(context, prepared, yes)
             run(prepared)
+            shown.end()
             _report(prepared, outcome, as_json)
 
 

@@ -55,10 +55,10 @@ def _aws(region: str | None, local: bool) -> Aws:
 def _show(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     heads = ("endpoint", "status", "instances", "autoscaling", "image", "models", "created")
-    table = Table(*heads)
+    table = Table(*(Column(head, overflow="fold") for head in heads))
     for row in rows:
         cells = (
             row.name,

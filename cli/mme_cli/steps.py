@@ -140,6 +140,7 @@ def reporting(command: str, outcome: Outcome, shown: Shown, as_json: bool) -> It
         shown: whose live line ends.
         as_json: whether a program reads it.
     """
+    from mme_hosting.deploy.apply import DeploymentError
     from mme_hosting.errors import HostingError
     from mme_training.errors import TrainingError
 
@@ -154,7 +155,8 @@ def reporting(command: str, outcome: Outcome, shown: Shown, as_json: bool) -> It
     except (HostingError, TrainingError) as error:
         shown.end()
         _failed(error, outcome)
-        raise typer.Exit(FAILED if outcome.done else REFUSED) from None
+        begun = bool(outcome.done) or isinstance(error, DeploymentError)
+        raise typer.Exit(FAILED if begun else REFUSED) from None
     finally:
         shown.end()
         if as_json:

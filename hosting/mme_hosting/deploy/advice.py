@@ -65,6 +65,8 @@ _ADVICE: Final = (
     ),
 )
 
+_LONG_LIST: Final = re.compile(r"\[[^\]]{200,}\]")  # of all instance types that there are
+
 
 def advice(said: str) -> str:
     """What to do about SageMaker's words; empty where that is not known."""
@@ -79,5 +81,5 @@ def explain(error: AwsError, resource: str) -> str:
     found = "" if error.denied else advice(f"{error.code} {error.said}")
     if not error.code or not found:
         return str(error)
-    said = error.said.rstrip(". ")
+    said = _LONG_LIST.sub("[...]", error.said).rstrip(". ")
     return f"{error.call} for {resource} failed: {said} ({error.code}). {found}"

@@ -169,7 +169,7 @@ def _refused(step: Step, run: Run, error: AwsError) -> None:
     if (exists and step.operation == _CREATE) or (busy and step.operation in (_UPDATE, _SCALE)):
         _join(run, step)
         return
-    raise DeploymentError(advice.explain(error, step.resource)) from None
+    raise HostingError(advice.explain(error, step.resource)) from None
 
 
 def _join(run: Run, step: Step | None = None) -> None:

@@ -42,7 +42,7 @@ def prepare(context: Context, progress: Progress, dry_run: bool = False) -> Prep
     run = Run(context.aws, wanted.name, wanted.config_name, progress, answers)
     if not dry_run:
         take_up(run)
-    present = look(context.aws, context.name, wanted.config_name)
+    present = look(context.aws, context.name, wanted)
     return Prepared(wanted, present, make_plan(wanted, present), run)
 
 

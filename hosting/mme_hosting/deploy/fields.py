@@ -135,6 +135,14 @@ def of_alarm(alarm: Request | None) -> Settings:
     return _given(settings)
 
 
+def condition(alarm: Request) -> str:
+    """When an alarm goes off, in a line."""
+    statistic = alarm.get("Statistic") or alarm.get("ExtendedStatistic")
+    sign = "<" if alarm["ComparisonOperator"] == "LessThanThreshold" else ">"
+    minutes = f"{alarm['DatapointsToAlarm']} of {alarm['EvaluationPeriods']} minutes"
+    return f"{statistic} of {alarm['MetricName']} {sign} {alarm['Threshold']:g} in {minutes}"
+
+
 def _unordered(values: Any) -> str | None:
     return ", ".join(sorted(values)) if values else None
 

@@ -65,12 +65,16 @@ def make_plan(wanted: Resources, present: Present) -> Plan:
         count = endpoint.desired
     else:
         count = wanted.instances if present.initial is None else present.initial
-    first = [*_made(wanted, present), *_endpoint(wanted, present, updates, retains, count)]
+    first = [
+        *_made(wanted, present, in_full=not updates),
+        *_endpoint(wanted, present, updates, retains, count),
+    ]
     then = [
         *_unscaled(wanted, present),
         *_instances(wanted, present, count),
         *_scaling(wanted, present),
         *_alarms(wanted, present),
+        *_tags(wanted, present),
         *(_outdated(wanted, present) if updates else ()),
     ]
     notes = _notes(wanted, present, updates, any(_is_scaling(step) for step in then))
@@ -84,16 +88,19 @@ def _lasting(present: Present) -> Endpoint | None:
     return None if endpoint is None or endpoint.status in ("Failed", "Deleting") else endpoint
 
 
-def _made(wanted: Resources, present: Present) -> list[Step]:
-    """The model and the configuration, which can only be made."""
+def _made(wanted: Resources, present: Present, in_full: bool) -> list[Step]:
+    """The model and the configuration, which can only be made.
+
+    An update says itself what in them is new; otherwise all of it is shown.
+    """
     steps = []
     if wanted.model_name not in present.models:
         what = f"the model {wanted.model_name}"
-        settings = fields.changes({}, fields.of_model(wanted.model))
+        settings = fields.changes({}, fields.of_model(wanted.model) if in_full else {})
         steps.append(_sagemaker("+", "CreateModel", what, wanted.model, settings))
     if wanted.config_name not in present.configs:
         what = f"the endpoint configuration {wanted.config_name}"
-        settings = fields.changes({}, fields.of_config(wanted.config))
+        settings = fields.changes({}, fields.of_config(wanted.config) if in_full else {})
         steps.append(_sagemaker("+", "CreateEndpointConfig", what, wanted.config, settings))
     return steps
 
@@ -219,7 +226,8 @@ def _alarms(wanted: Resources, present: Present) -> list[Step]:
         if differ:
             what = f"the alarm {alarm['AlarmName']}"
             sign: Sign = "~" if found else "+"
-            steps.append(Step(sign, "cloudwatch", "PutMetricAlarm", what, alarm, differ))
+            shown = differ if found else (Change("if", None, fields.condition(alarm)),)
+            steps.append(Step(sign, "cloudwatch", "PutMetricAlarm", what, alarm, shown))
     kept = {alarm["AlarmName"] for alarm in wanted.alarms}
     return steps + delete_alarms(name for name in present.alarms if name not in kept)
 
@@ -230,6 +238,18 @@ def delete_alarms(names: Iterable[str]) -> list[Step]:
         Step("-", "cloudwatch", "DeleteAlarms", f"the alarm {name}", {"AlarmNames": [name]})
         for name in sorted(names)
     ]
+
+
+def _tags(wanted: Resources, present: Present) -> list[Step]:
+    """Of the endpoint, by which its cost is told apart; those that others have given it stay."""
+    endpoint, tags = _lasting(present), wanted.endpoint.get("Tags", [])
+    new = {tag["Key"]: tag["Value"] for tag in tags if tag["Value"] != present.tags.get(tag["Key"])}
+    if endpoint is None or not new:
+        return []
+    old = {key: value for key, value in present.tags.items() if key in new}
+    request = {"ResourceArn": endpoint.arn, "Tags": [tag for tag in tags if tag["Key"] in new]}
+    what = f"the tags of {wanted.name}"
+    return [_sagemaker("~", "AddTags", what, request, fields.changes(old, new))]
 
 
 def _outdated(wanted: Resources, present: Present) -> list[Step]:
@@ -281,8 +301,8 @@ def _notes(wanted: Resources, present: Present, updates: bool, scales: bool) -> 
             notes.append(
                 f"{endpoint.config} was not made by mme deploy, which takes the endpoint over."
             )
-    if scales:
-        notes.append("A change of the number of instances keeps those there are, and their models.")
+    if scales and not updates:
+        notes.append("A change of the number keeps the instances that stay, and their models.")
     if not wanted.target and present.scaled_by_others(name):
         notes.append(
             "Autoscaling policies that mme deploy has not made stay, and decide on the number of "

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mme_hosting.aws import Aws
-from mme_hosting.deploy.resources import Request, alarm_prefix, policy_name, scaled
+from mme_hosting.deploy.resources import Request, Resources, alarm_prefix, policy_name, scaled
 
 IN_PROGRESS: Final = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 """Statuses in which SageMaker takes no other change; Deleting is another such, without a way back.
@@ -33,6 +33,7 @@ class Endpoint:
     """Instances that its production variant has."""
     desired: int = 0
     """Instances that it is to have."""
+    arn: str = ""
 
     @property
     def goes_to(self) -> str:
@@ -58,6 +59,8 @@ class Present:
     target: Request | None = None
     policies: Mapping[str, Request] = field(default_factory=dict)
     alarms: Mapping[str, Request] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Of the endpoint, if any are wanted."""
 
     def policy(self, name: str) -> Request | None:
         """The scaling policy that a deployment has made for the endpoint of that name."""
@@ -93,16 +96,17 @@ def endpoint_of(found: Mapping[str, Any]) -> Endpoint:
         reason=found.get("FailureReason", ""),
         current=variant.get("CurrentInstanceCount", 0),
         desired=variant.get("DesiredInstanceCount", 0),
+        arn=found.get("EndpointArn", ""),
     )
 
 
-def look(aws: Aws, name: str, wanted: str = "") -> Present:
+def look(aws: Aws, name: str, wanted: Resources | None = None) -> Present:
     """All that there is of the endpoint `name`.
 
     Args:
         aws: the account.
         name: of the endpoint.
-        wanted: name of the configuration that it is to have.
+        wanted: what there should be, if anything.
 
     Raises:
         AwsError: something cannot be read.
@@ -110,7 +114,9 @@ def look(aws: Aws, name: str, wanted: str = "") -> Present:
     endpoint = find_endpoint(aws, name)
     config = find_config(aws, endpoint.config) if endpoint else None
     configs = _made(aws, name, "ListEndpointConfigs", "EndpointConfigs", "EndpointConfigName")
-    initial = find_config(aws, wanted) if wanted in configs else None
+    made = wanted is not None and wanted.config_name in configs
+    initial = find_config(aws, wanted.config_name) if wanted and made else None
+    tagged = endpoint is not None and wanted is not None and "Tags" in wanted.endpoint
     return Present(
         endpoint=endpoint,
         config=config,
@@ -121,6 +127,7 @@ def look(aws: Aws, name: str, wanted: str = "") -> Present:
         target=_target(aws, name),
         policies=_policies(aws, name),
         alarms=_alarms(aws, name),
+        tags=_tags(aws, endpoint) if endpoint and tagged else {},
     )
 
 
@@ -146,6 +153,11 @@ def _made(aws: Aws, name: str, operation: str, rows: str, member: str) -> dict[s
         for row in page[rows]
         if is_own(name, row[member])
     }
+
+
+def _tags(aws: Aws, endpoint: Endpoint) -> dict[str, str]:
+    pages = aws.pages("sagemaker", "ListTags", endpoint.arn, ResourceArn=endpoint.arn)
+    return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
 
 def _target(aws: Aws, name: str) -> Request | None:

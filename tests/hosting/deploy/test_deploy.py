@@ -99,6 +99,17 @@ def test_autoscaling_and_alarms_come_change_and_go(houses: Deployed):
     assert houses.deploy()["steps"] == []
 
 
+def test_tags_are_given_to_the_endpoint_that_is_there(houses: Deployed):
+    houses.deploy()
+    arn = houses.described["EndpointArn"]
+    houses.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "mine", "Value": "1"}])
+    houses.describe_by(tags={"team": "prices"})
+    assert operations(houses.deploy()) == ["AddTags"]
+    tags = houses.sagemaker.list_tags(ResourceArn=arn)["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"mine": "1", "team": "prices"}
+    assert houses.deploy()["steps"] == []
+
+
 def test_an_update_that_fails_leaves_what_serves_and_the_log_says_why(houses: Deployed):
     first = houses.deploy()
     houses.describe_by(environment=BROKEN)
@@ -164,6 +175,19 @@ def test_a_health_check_that_fails_takes_an_update_back(checked: Deployed):
     assert (checked.count, checked.alarms) == (1, {})
     with_check(checked, "good.csv", environment={"MME_HOSTS": "1"})
     assert checked.deploy()["configuration"] != first["configuration"]
+
+
+def test_one_that_is_killed_is_still_taken_back_by_the_next(checked: Deployed):
+    with_check(checked, "good.csv")
+    first = checked.deploy()
+    with_check(checked, "bad.csv", environment={"MME_HOSTS": "1"})
+    killed = checked.start("deploy")
+    checked.wait_for("Updating")
+    killed.kill()
+    killed.communicate()
+    said = checked.deploy(status=1)
+    assert "taken up" in said["stderr"]
+    assert f"The endpoint serves with {first['configuration']} again" in said["failure"]
 
 
 def test_a_health_check_without_its_file_is_refused_before_anything_is_done(checked: Deployed):

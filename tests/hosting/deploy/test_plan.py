@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mme_hosting.aws import Aws
@@ -26,9 +27,13 @@ BASE: dict[str, Any] = {
 FOREIGN = {"PolicyName": "by-hand", "PolicyType": "TargetTrackingScaling"}
 
 
-def wanted(**settings: Any) -> Resources:
-    deployment = Deployment.model_validate({**BASE, **settings})
-    return resources(Context(deployment, Aws("us-east-1")))
+@functools.cache
+def aws() -> Aws:
+    return Aws("us-east-1")
+
+
+def wanted(**changed: Any) -> Resources:
+    return resources(Context(Deployment.model_validate({**BASE, **changed}), aws()))
 
 
 @dataclass
@@ -42,6 +47,7 @@ class World:
     target: Any = None
     policies: dict[str, Any] = field(default_factory=dict)
     alarms: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
     def look(self, config: str) -> Present:
         used = self.configs.get(self.endpoint.config) if self.endpoint else None
@@ -57,6 +63,7 @@ class World:
             target=self.target,
             policies=dict(self.policies),
             alarms=dict(self.alarms),
+            tags=dict(self.tags),
         )
 
     def plan(self, goal: Resources) -> Plan:
@@ -84,8 +91,14 @@ class World:
         assert request["EndpointConfigName"] not in self.configs
         self.configs[request["EndpointConfigName"]] = {"CreationTime": self.now, **request}
 
-    def CreateEndpoint(self, EndpointName: str, EndpointConfigName: str) -> None:  # noqa: N802, N803
+    def CreateEndpoint(  # noqa: N802
+        self,
+        EndpointName: str,  # noqa: N803
+        EndpointConfigName: str,  # noqa: N803
+        Tags: Any = (),  # noqa: N803
+    ) -> None:
         assert self.endpoint is None
+        self.tags = {tag["Key"]: tag["Value"] for tag in Tags}
         count = self._initial(EndpointConfigName)
         self.endpoint = Endpoint("InService", EndpointConfigName, current=count, desired=count)
 
@@ -105,6 +118,10 @@ class World:
         assert not self.target
         count = request["DesiredWeightsAndCapacities"][0]["DesiredInstanceCount"]
         self.endpoint = replace(self.endpoint, current=count, desired=count)
+
+    def AddTags(self, ResourceArn: str, Tags: Any) -> None:  # noqa: N802, N803
+        assert self.endpoint
+        self.tags |= {tag["Key"]: tag["Value"] for tag in Tags}
 
     def DeleteEndpoint(self, EndpointName: str) -> None:  # noqa: N802, N803
         assert self.endpoint
@@ -159,6 +176,7 @@ GOALS = st.fixed_dictionaries(
         "environment": st.sampled_from([{}, {"MME_HOSTS": "1"}, {"MME_HOSTS": "2"}]),
         "autoscaling": AUTOSCALING,
         "alarms": ALARMS,
+        "tags": st.sampled_from([{}, {"team": "a"}, {"team": "b", "stage": "test"}]),
     }
 )
 EVENTS = st.sampled_from(["nothing", "scaled", "failed", "deleted", "policy"])
@@ -178,11 +196,12 @@ def happens(event: str, world: World) -> None:
         world.policies["by-hand"] = FOREIGN
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(GOALS, st.none() | st.integers(0, 12), EVENTS), max_size=6), GOALS)
 def test_after_any_history_one_deployment_is_enough(history, last):
     world = World()
-    for settings, until, event in history:
-        world.deploy(wanted(**settings), until)
+    for changed, until, event in history:
+        world.deploy(wanted(**changed), until)
         happens(event, world)
     goal = wanted(**last)
     plan = world.deploy(goal)
@@ -192,6 +211,7 @@ def test_after_any_history_one_deployment_is_enough(history, last):
     if not goal.target and not world.target:
         assert world.endpoint.desired == last["instances"]
     assert set(world.alarms) == {alarm["AlarmName"] for alarm in goal.alarms}
+    assert world.tags.items() >= last["tags"].items()
     assert all(step.changes for step in plan.steps if step.sign == "~")
 
 
@@ -229,7 +249,7 @@ def test_what_may_be_secret_is_not_shown(world: World):
 def test_scaling_keeps_the_instances(world: World):
     plan = world.plan(wanted(instances=3))
     assert operations(plan) == ["UpdateEndpointWeightsAndCapacities"]
-    assert "keeps those there are" in plan.notes[0]
+    assert "keeps the instances that stay" in plan.notes[0]
 
 
 def test_an_autoscaled_endpoint_keeps_its_instances_over_an_update(world: World):
