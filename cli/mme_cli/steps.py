@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from mme_hosting.deploy.apply import Run
-    from mme_hosting.deploy.plan import Step
+    from mme_hosting.deploy.steps import Step
 
 INTERRUPTED = 130
 _OFTEN = 30.0  # seconds between two lines in a log

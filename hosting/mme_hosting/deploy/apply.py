@@ -11,8 +11,9 @@ from mme_hosting.aws import Aws, AwsError
 from mme_hosting.context import VARIANT
 from mme_hosting.deploy import advice
 from mme_hosting.deploy.log_tail import last_lines
-from mme_hosting.deploy.plan import Plan, Step
+from mme_hosting.deploy.plan import Plan
 from mme_hosting.deploy.present import IN_PROGRESS, Endpoint, Present, find_endpoint
+from mme_hosting.deploy.steps import Step
 from mme_hosting.deploy.wait import Progress, settled
 from mme_hosting.errors import HostingError
 

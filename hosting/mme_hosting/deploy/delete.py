@@ -9,7 +9,8 @@ from mme_hosting.context import Context
 from mme_hosting.deploy import fields
 from mme_hosting.deploy.apply import Run, do
 from mme_hosting.deploy.log_tail import GROUP
-from mme_hosting.deploy.plan import (
+from mme_hosting.deploy.present import Present, is_own, look
+from mme_hosting.deploy.steps import (
     Step,
     delete_alarms,
     delete_endpoint,
@@ -17,7 +18,6 @@ from mme_hosting.deploy.plan import (
     delete_policy,
     deregister,
 )
-from mme_hosting.deploy.present import Present, is_own, look
 from mme_hosting.deploy.wait import Progress, settled
 
 PRICES_FROM = "us-east-1, January 2025"

@@ -140,7 +140,7 @@ def condition(alarm: Request) -> str:
     statistic = alarm.get("Statistic") or alarm.get("ExtendedStatistic")
     sign = "<" if alarm["ComparisonOperator"] == "LessThanThreshold" else ">"
     minutes = f"{alarm['DatapointsToAlarm']} of {alarm['EvaluationPeriods']} minutes"
-    return f"{statistic} of {alarm['MetricName']} {sign} {alarm['Threshold']:g} in {minutes}"
+    return f"{statistic} of {alarm['MetricName']} {sign} {alarm['Threshold']:,.10g} in {minutes}"
 
 
 def _unordered(values: Any) -> str | None:

@@ -1,34 +1,25 @@
-"""The way from what there is to what there should be: calls to AWS in order. Nothing is called.
-
-The words are Terraform's: `+` is created, `~` changed, `-` removed.
-"""
+"""The way from what there is to what there should be: calls to AWS in order. Nothing is called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from mme_hosting.context import VARIANT
 from mme_hosting.deploy import fields
 from mme_hosting.deploy.fields import Change
 from mme_hosting.deploy.present import IN_PROGRESS, Endpoint, Present, is_own
-from mme_hosting.deploy.resources import Request, Resources, scaled
-
-Sign = Literal["+", "~", "-"]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A call that changes something."""
-
-    sign: Sign
-    service: str
-    operation: str
-    resource: str
-    """What it is about, such as ``the model houses-0123abcd``."""
-    request: Request
-    changes: tuple[Change, ...] = ()
+from mme_hosting.deploy.resources import Request, Resources
+from mme_hosting.deploy.steps import (
+    Sign,
+    Step,
+    autoscaling,
+    delete_alarms,
+    delete_endpoint,
+    delete_made,
+    delete_policy,
+    deregister,
+    sagemaker,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +88,11 @@ def _made(wanted: Resources, present: Present, in_full: bool) -> list[Step]:
     if wanted.model_name not in present.models:
         what = f"the model {wanted.model_name}"
         settings = fields.changes({}, fields.of_model(wanted.model) if in_full else {})
-        steps.append(_sagemaker("+", "CreateModel", what, wanted.model, settings))
+        steps.append(sagemaker("+", "CreateModel", what, wanted.model, settings))
     if wanted.config_name not in present.configs:
         what = f"the endpoint configuration {wanted.config_name}"
         settings = fields.changes({}, fields.of_config(wanted.config) if in_full else {})
-        steps.append(_sagemaker("+", "CreateEndpointConfig", what, wanted.config, settings))
+        steps.append(sagemaker("+", "CreateEndpointConfig", what, wanted.config, settings))
     return steps
 
 
@@ -115,19 +106,14 @@ def _endpoint(
         if retains:
             request["RetainAllVariantProperties"] = True
         differ = _differences(wanted, present, count)
-        return [_sagemaker("~", "UpdateEndpoint", what, request, differ)]
+        return [sagemaker("~", "UpdateEndpoint", what, request, differ)]
     if _lasting(present):
         return []
     instances = (Change("instances", None, count),)
-    create = _sagemaker("+", "CreateEndpoint", what, wanted.endpoint, instances)
+    create = sagemaker("+", "CreateEndpoint", what, wanted.endpoint, instances)
     if present.endpoint and present.endpoint.status == "Failed":
         return [delete_endpoint(name, f"{what}, which has failed"), create]
     return [create]
-
-
-def delete_endpoint(name: str, what: str) -> Step:
-    """Of one at which nothing is under way."""
-    return _sagemaker("-", "DeleteEndpoint", what, {"EndpointName": name})
 
 
 def _differences(wanted: Resources, present: Present, count: int) -> tuple[Change, ...]:
@@ -168,7 +154,7 @@ def _instances(wanted: Resources, present: Present, count: int) -> list[Step]:
     }
     change = Change("instances", count, wanted.instances)
     operation = "UpdateEndpointWeightsAndCapacities"
-    return [_sagemaker("~", operation, f"the instances of {name}", request, (change,))]
+    return [sagemaker("~", operation, f"the instances of {name}", request, (change,))]
 
 
 def _unscaled(wanted: Resources, present: Present) -> list[Step]:
@@ -185,20 +171,6 @@ def _unscaled(wanted: Resources, present: Present) -> list[Step]:
     return steps
 
 
-def delete_policy(name: str, policy: str) -> Step:
-    """Without it, nothing scales the endpoint."""
-    what = f"the scaling policy {policy}"
-    return _autoscaling("-", "DeleteScalingPolicy", what, {**scaled(name), "PolicyName": policy})
-
-
-def deregister(name: str, target: Request) -> Step:
-    """The instances stay as many as they are."""
-    gone = fields.changes(fields.of_target(target), {})
-    return _autoscaling(
-        "-", "DeregisterScalableTarget", f"the autoscaling of {name}", scaled(name), gone
-    )
-
-
 def _scaling(wanted: Resources, present: Present) -> list[Step]:
     if wanted.target is None or wanted.policy is None:
         return []
@@ -210,11 +182,11 @@ def _scaling(wanted: Resources, present: Present) -> list[Step]:
     if target:
         sign: Sign = "~" if present.target else "+"
         what = f"the autoscaling of {name}"
-        steps.append(_autoscaling(sign, "RegisterScalableTarget", what, wanted.target, target))
+        steps.append(autoscaling(sign, "RegisterScalableTarget", what, wanted.target, target))
     if policy:
         what = f"the scaling policy {wanted.policy['PolicyName']}"
         sign = "~" if found else "+"
-        steps.append(_autoscaling(sign, "PutScalingPolicy", what, wanted.policy, policy))
+        steps.append(autoscaling(sign, "PutScalingPolicy", what, wanted.policy, policy))
     return steps
 
 
@@ -232,14 +204,6 @@ def _alarms(wanted: Resources, present: Present) -> list[Step]:
     return steps + delete_alarms(name for name in present.alarms if name not in kept)
 
 
-def delete_alarms(names: Iterable[str]) -> list[Step]:
-    """One call each: of several, none is deleted where one is not there."""
-    return [
-        Step("-", "cloudwatch", "DeleteAlarms", f"the alarm {name}", {"AlarmNames": [name]})
-        for name in sorted(names)
-    ]
-
-
 def _tags(wanted: Resources, present: Present) -> list[Step]:
     """Of the endpoint, by which its cost is told apart; those that others have given it stay."""
     endpoint, tags = _lasting(present), wanted.endpoint.get("Tags", [])
@@ -249,7 +213,7 @@ def _tags(wanted: Resources, present: Present) -> list[Step]:
     old = {key: value for key, value in present.tags.items() if key in new}
     request = {"ResourceArn": endpoint.arn, "Tags": [tag for tag in tags if tag["Key"] in new]}
     what = f"the tags of {wanted.name}"
-    return [_sagemaker("~", "AddTags", what, request, fields.changes(old, new))]
+    return [sagemaker("~", "AddTags", what, request, fields.changes(old, new))]
 
 
 def _outdated(wanted: Resources, present: Present) -> list[Step]:
@@ -260,29 +224,16 @@ def _outdated(wanted: Resources, present: Present) -> list[Step]:
     replaced = present.config
     if replaced is None or "CreationTime" not in replaced:
         return []
-    kept = {wanted.config_name, wanted.model_name, replaced["EndpointConfigName"]}
-    kept |= {variant.get("ModelName") for variant in replaced["ProductionVariants"]}
     before = replaced["CreationTime"]
-    configs = [name for name, made in present.configs.items() if made < before]
-    models = [name for name, made in present.models.items() if made < before]
-    return delete_made(set(configs) - kept, set(models) - kept)
-
-
-def delete_made(configs: Iterable[str], models: Iterable[str]) -> list[Step]:
-    """Configurations, then the models that they name."""
-    steps = [
-        _sagemaker(
-            "-",
-            "DeleteEndpointConfig",
-            f"the endpoint configuration {name}",
-            {"EndpointConfigName": name},
-        )
-        for name in sorted(configs)
-    ]
-    return steps + [
-        _sagemaker("-", "DeleteModel", f"the model {name}", {"ModelName": name})
-        for name in sorted(models)
-    ]
+    configs = {wanted.config_name, replaced["EndpointConfigName"]}
+    models = {variant.get("ModelName") for variant in replaced["ProductionVariants"]}
+    gone = {name for name, made in present.configs.items() if made < before} - configs
+    if present.configs.keys() - gone - configs:
+        return delete_made(gone, ())  # the newer ones may name any model
+    models.add(wanted.model_name)
+    return delete_made(
+        gone, {name for name, made in present.models.items() if made < before} - models
+    )
 
 
 def _notes(wanted: Resources, present: Present, updates: bool, scales: bool) -> list[str]:
@@ -324,15 +275,3 @@ def _status(name: str, endpoint: Endpoint | None) -> list[str]:
 
 def _is_scaling(step: Step) -> bool:
     return step.operation == "UpdateEndpointWeightsAndCapacities"
-
-
-def _sagemaker(
-    sign: Sign, operation: str, what: str, request: Any, differ: tuple[Change, ...] = ()
-) -> Step:
-    return Step(sign, "sagemaker", operation, what, request, differ)
-
-
-def _autoscaling(
-    sign: Sign, operation: str, what: str, request: Any, differ: tuple[Change, ...] = ()
-) -> Step:
-    return Step(sign, "application-autoscaling", operation, what, request, differ)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
 
 import pytest
 
 from support.archives import tar
 from support.deployments import Deployed, operations
-from support.local_up import Local, state
+from support.local_up import MME, Local, environment, state
 from support.serving import csv_of, make_rows, train
 
 pytestmark = pytest.mark.slow
@@ -97,6 +101,59 @@ def test_autoscaling_and_alarms_come_change_and_go(houses: Deployed):
     assert {"DeleteScalingPolicy", "DeregisterScalableTarget"} < set(operations(said))
     assert (houses.alarms, houses.targets) == ({}, [])
     assert houses.deploy()["steps"] == []
+
+
+def test_what_others_have_made_is_taken_over_only_by_yes(local: Local, houses: Deployed):
+    model = houses.deploy("--dry-run")["steps"][0]["changes"]
+    names = {"ModelName": houses.name, "ExecutionRoleArn": local.address.role}
+    container = {
+        "Image": model["image"]["new"],
+        "Mode": "MultiModel",
+        "ModelDataUrl": model["models"]["new"],
+    }
+    variant = {
+        "VariantName": "AllTraffic",
+        "ModelName": houses.name,
+        "InstanceType": "ml.m5.large",
+        "InitialInstanceCount": 1,
+    }
+    houses.sagemaker.create_model(**names, PrimaryContainer=container)
+    houses.sagemaker.create_endpoint_config(
+        EndpointConfigName=houses.name, ProductionVariants=[variant]
+    )
+    houses.sagemaker.create_endpoint(EndpointName=houses.name, EndpointConfigName=houses.name)
+    houses.wait_for("InService")
+    refused = houses.mme("deploy")
+    assert refused.returncode == 2
+    assert "~ production variant  AllTraffic -> main" in refused.stdout
+    assert "give --yes to take it over" in refused.stderr
+    assert houses.deploy("--yes")["status"] == "InService"
+    assert houses.described["ProductionVariants"][0]["VariantName"] == "main"
+    configs = houses.sagemaker.list_endpoint_configs(NameContains=houses.name)["EndpointConfigs"]
+    assert houses.name in {config["EndpointConfigName"] for config in configs}
+
+
+def test_on_a_terminal_it_asks(houses: Deployed):
+    terminal, given = pty.openpty()
+    process = subprocess.Popen(
+        [str(MME), "deploy", "--local"],
+        cwd=houses.directory,
+        env=environment(houses.local.run),
+        stdin=given,
+        stdout=given,
+        stderr=given,
+    )
+    os.close(given)
+    said = b""
+    with contextlib.suppress(OSError):  # which is how a terminal ends
+        while piece := os.read(terminal, 4096):
+            said += piece
+            if said.endswith(b"apply? [y/N]: "):
+                os.write(terminal, b"n\n")
+    os.close(terminal)
+    assert process.wait(30) == 2
+    assert b"mme: nothing was done" in said
+    assert houses.made() == set()
 
 
 def test_tags_are_given_to_the_endpoint_that_is_there(houses: Deployed):

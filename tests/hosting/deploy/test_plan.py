@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from mme_hosting.aws import Aws
 from mme_hosting.context import Context
-from mme_hosting.deploy.plan import Plan, Step, make_plan
+from mme_hosting.deploy.plan import Plan, make_plan
 from mme_hosting.deploy.present import Endpoint, Present, is_own
 from mme_hosting.deploy.resources import Resources, resources
+from mme_hosting.deploy.steps import Step
 from mme_hosting.settings import Deployment
 
 BASE: dict[str, Any] = {
