@@ -11,7 +11,10 @@ from pydantic import ValidationError
 
 from mme_cli import archives, iam, local, models, train
 from mme_cli.conformance import conformance
+from mme_cli.delete import delete
+from mme_cli.deploy import deploy
 from mme_cli.doctor import doctor
+from mme_cli.endpoints import endpoints
 from mme_cli.failure import fail
 from mme_cli.fit import fit
 from mme_cli.houses import houses
@@ -39,7 +42,10 @@ for command in (
     archives.inspect,
     archives.verify,
     conformance,
+    delete,
+    deploy,
     doctor,
+    endpoints,
     fit,
     houses,
     init,

@@ -51,6 +51,21 @@ class Resources:
     alarms: tuple[Request, ...]
     """PutMetricAlarm."""
 
+    @property
+    def name(self) -> str:
+        """Of the endpoint."""
+        return str(self.endpoint["EndpointName"])
+
+    @property
+    def model_name(self) -> str:
+        """Of the model."""
+        return str(self.model["ModelName"])
+
+    @property
+    def config_name(self) -> str:
+        """Of the endpoint configuration."""
+        return str(self.config["EndpointConfigName"])
+
 
 def resources(context: Context) -> Resources:
     """What there should be.

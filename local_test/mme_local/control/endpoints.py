@@ -76,6 +76,7 @@ class Endpoints:
             "EndpointConfigName": endpoint.config.name,
             "ProductionVariants": [_shown(v, endpoint) for v in endpoint.config.variants],
             "FailureReason": endpoint.failure_reason and endpoint.failure_reason[:_LONGEST_REASON],
+            "PendingDeploymentSummary": self._pending(endpoint),
         }
 
     async def list(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +154,12 @@ class Endpoints:
         if endpoint := self._table.get(name):
             return endpoint
         raise not_found(f'endpoint "{self._names.of(arns.ENDPOINT, name)}"')
+
+    def _pending(self, endpoint: EndpointRecord) -> dict[str, Any] | None:
+        """What it is being created or updated with; None while it is scaled."""
+        creating = endpoint.status == "Creating"
+        config = endpoint.config.name if creating else self._updating_to.get(endpoint.name)
+        return {"EndpointConfigName": config, "StartTime": endpoint.modified} if config else None
 
     async def _begin(self, endpoint: EndpointRecord) -> None:
         endpoint.changed = partial(self._keep, endpoint)

@@ -58,6 +58,7 @@ def test_an_endpoint_is_creating_until_the_backend_moves_it(api: LocalApi, sagem
     create(sagemaker)
     described = sagemaker.describe_endpoint(EndpointName="houses")
     assert described["EndpointStatus"] == "Creating"
+    assert described["PendingDeploymentSummary"]["EndpointConfigName"] == "houses"
     assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 0
     in_progress = f'Cannot update in-progress endpoint "{ARN}".'
     for call, further in (
@@ -155,11 +156,13 @@ def test_an_update_takes_the_new_configuration(api: LocalApi, sagemaker: Any) ->
     assert (name, taken.variants[0].instance_type) == ("houses", "ml.m5.large")
     described = sagemaker.describe_endpoint(EndpointName="houses")
     assert described["EndpointStatus"] == "Updating"
+    assert described["PendingDeploymentSummary"]["EndpointConfigName"] == "houses-v2"
     again = {"EndpointName": "houses", "EndpointConfigName": "houses"}
     assert "in-progress" in message_of(sagemaker.update_endpoint, **again)
     api.on_loop(lambda: api.endpoints.created[0].move("InService"))
     described = sagemaker.describe_endpoint(EndpointName="houses")
     assert described["EndpointConfigName"] == "houses-v2"
+    assert "PendingDeploymentSummary" not in described
     assert described["LastModifiedTime"] > described["CreationTime"]
 
 

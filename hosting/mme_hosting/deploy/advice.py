@@ -1,0 +1,85 @@
+"""What to do about what SageMaker says when it will not have an endpoint.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/multi-model-support.html
+https://docs.aws.amazon.com/general/latest/gr/sagemaker.html (quotas)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mme_hosting.aws import AwsError
+
+_ADVICE: Final = (
+    (
+        r"multi-?model.*not supported.*instance|not supported.*instance type",
+        "Give another --instance-type: multi-model endpoints run on every CPU type that hosts, and "
+        "on GPU types with one GPU (docs/gpu.md)",
+    ),
+    (
+        r"failed to satisfy enum value set|instanceType.*member must satisfy",
+        "SageMaker does not host on that type: ml.t3 trains and does not host, ml.t2 the other way "
+        "round; give another --instance-type",
+    ),
+    (
+        r"account-level service limit|ResourceLimitExceeded|for endpoint usage",
+        "Ask for more in the console under Service Quotas, Amazon SageMaker, "
+        "'<instance type> for endpoint usage' (0 in a new account for many types), or give another "
+        "--instance-type",
+    ),
+    (
+        r"capacity|availability zone",
+        "AWS has no such instances free: wait, or give another --instance-type",
+    ),
+    (
+        r"does not contain required.*label",
+        "That image is none for multi-model endpoints: mme push pushes one that is, and says its "
+        "URI",
+    ),
+    (
+        r"media type|manifest",
+        "SageMaker takes images with Docker's manifest only, not OCI's: mme push pushes such",
+    ),
+    (
+        r"ecr:|does not grant|not authorized.*ecr",
+        "The execution role, or the repository's policy, must let SageMaker pull the image: "
+        "mme iam execution says what it takes",
+    ),
+    (
+        r"requested image|could not find image|image .*(not found|does not exist)|repository",
+        "Push it with mme push, or give another --image: it must be in ECR, in this region",
+    ),
+    (
+        r"assume role|assume the role|role.*(invalid|not exist|not found)",
+        "The role must exist and let sagemaker.amazonaws.com assume it: mme iam execution says "
+        "with which policies",
+    ),
+    (
+        r"ping health check",
+        "The container does not start, or not within startup_seconds; its log says why",
+    ),
+    (
+        r"model data|s3:|access denied",
+        "The execution role must be allowed to read the models' prefix: mme iam execution says how",
+    ),
+)
+
+_LONG_LIST: Final = re.compile(r"\[[^\]]{200,}\]")  # of all instance types that there are
+
+
+def advice(said: str) -> str:
+    """What to do about SageMaker's words; empty where that is not known."""
+    return next(
+        (text for pattern, text in _ADVICE if re.search(pattern, said, re.IGNORECASE | re.DOTALL)),
+        "",
+    )
+
+
+def explain(error: AwsError, resource: str) -> str:
+    """What has failed, on what, and what to do about it."""
+    found = "" if error.denied else advice(f"{error.code} {error.said}")
+    if not error.code or not found:
+        return str(error)
+    said = _LONG_LIST.sub("[...]", error.said).rstrip(". ")
+    return f"{error.call} for {resource} failed: {said} ({error.code}). {found}"
