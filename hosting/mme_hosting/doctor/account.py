@@ -30,7 +30,7 @@ def credentials(setup: Setup) -> Iterator[Finding]:
         yield failed(str(setup.no_credentials), "aws configure")
         return
     caller = setup.aws.caller
-    if caller.endswith(":root") and not setup.local:
+    if caller.endswith(":root") and not setup.emulated:
         yield warning(f"{caller}: the root of the account; take a user or a role: mme iam deployer")
     else:
         yield ok(caller)

@@ -22,7 +22,7 @@ _ECR: Final = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.a
 
 def image(setup: Setup) -> Iterator[Finding]:
     """What is behind its URI."""
-    if setup.local and not os.environ.get(ADDRESS_VARIABLE):
+    if setup.emulated and not os.environ.get(ADDRESS_VARIABLE):
         raise SkipError("the local SageMaker needs none pushed, and has no registry")
     context = setup.context
     uri = context.image

@@ -51,7 +51,7 @@ def quota(setup: Setup) -> Iterator[Finding]:
 
     https://docs.aws.amazon.com/general/latest/gr/sagemaker.html
     """
-    if setup.local:
+    if setup.emulated:
         raise SkipError("the local SageMaker has no quotas")
     deployment = setup.settings
     names = [_QUOTA.format(type=deployment.instance_type, use="endpoint")]

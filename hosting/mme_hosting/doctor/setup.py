@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Final
+
 import boto3
 
 from mme_hosting.aws import Aws
@@ -10,6 +13,9 @@ from mme_hosting.doctor.findings import SkipError
 from mme_hosting.errors import HostingError
 from mme_hosting.settings import Deployment
 
+_SAGEMAKER: Final = "AWS_ENDPOINT_URL_SAGEMAKER"  # as mme local exec sets it
+_LOOPBACK: Final = "//127.0.0.1:"
+
 
 class Setup:
     """Settings and AWS, each of which may lack.
@@ -17,7 +23,7 @@ class Setup:
     Args:
         deployment: the settings, or the error that they are not usable.
         region: that of a flag, which the settings may not have.
-        local: whether AWS is the local SageMaker.
+        local: whether AWS is the local SageMaker by --local.
         training: whether training jobs are to have role and instance type, too.
     """
 
@@ -30,6 +36,8 @@ class Setup:
     ) -> None:
         self.deployment = deployment
         self.local = local
+        self.emulated = local or _LOOPBACK in os.environ.get(_SAGEMAKER, "")
+        """Whether SageMaker is one on this machine, by --local or by the environment."""
         self.training = training
         self.no_region: HostingError | None = None
         """Why no client can be made."""
