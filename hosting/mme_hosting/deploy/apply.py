@@ -122,7 +122,8 @@ def do(step: Step, run: Run, planned: Endpoint | None) -> None:
         HostingError: it is refused, or ends otherwise.
     """
     if step.operation == _DELETE and planned and not _has_failed(run):
-        return  # another run has replaced it by one that is not to be deleted
+        settled(run.aws, run.name, run.progress)  # another run replaces it: not that one
+        return
     if step.operation == _UPDATE and _is_underway(run, planned):
         _join(run)
         return
@@ -200,7 +201,8 @@ def _lost(run: Run, now: Endpoint) -> DeploymentError:
 
 def _check(step: Step, run: Run, ended: Endpoint | None, began: float) -> None:
     if step.operation == _DELETE:
-        if ended is not None:
+        replaced = run.config and ended and ended.status != "Failed"  # by another run: joined next
+        if ended is not None and not replaced:
             raise DeploymentError(
                 f"{run.name} is not deleted, but {ended.status}: "
                 f"{ended.reason or 'SageMaker does not say why'}"
