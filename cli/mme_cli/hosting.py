@@ -96,10 +96,17 @@ def go_local() -> Address:
 
 def _make_bucket(context: Context) -> None:
     """What exists on AWS is new here."""
+    from mme_hosting.aws import AwsError
     from mme_local.aws.seeds import create_bucket
 
     aws, bucket = context.aws, context.models.bucket
-    if aws.find("s3", "HeadBucket", f"the bucket {bucket}", Bucket=bucket) is None:
+    try:
+        there = aws.find("s3", "HeadBucket", f"the bucket {bucket}", Bucket=bucket) is not None
+    except AwsError as error:
+        if not error.denied:
+            raise
+        return  # whoever may not look need not make one
+    if not there:
         create_bucket(aws.client("s3"), bucket, aws.region)
 
 

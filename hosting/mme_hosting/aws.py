@@ -21,7 +21,9 @@ from mme_training.many import sagemaker_errors
 
 _RETRIES: Final[dict[str, Any]] = {"mode": "standard", "max_attempts": 5}
 _READ_SECONDS: Final = 70  # a container may take 60 to answer an invocation
-_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+_DENIED: Final = frozenset(
+    {"403", "AccessDenied", "AccessDeniedException", "Forbidden", "UnauthorizedOperation"}
+)
 _ABSENT: Final = frozenset(
     {
         "404",
@@ -38,12 +40,12 @@ _ABSENT: Final = frozenset(
 )
 _ABSENT_WORDS: Final = ("could not find", "does not exist", "not found")  # of SageMaker's 400s
 _SERVICE_OF_ACTION: Final = {
-    "application-autoscaling": "application-autoscaling",
     "sagemaker-runtime": "sagemaker",
     "service-quotas": "servicequotas",
 }
 _S3_ACTIONS: Final = {
     "DeleteObjects": "DeleteObject",
+    "HeadBucket": "ListBucket",
     "HeadObject": "GetObject",
     "ListObjectsV2": "ListBucket",
 }

@@ -20,13 +20,12 @@ from mme_training.archives.assemble import assemble
 from support.archives import booster
 from support.aws import ACCOUNT
 from support.local_up import MME, Local, environment, up
-from support.registries import docker_registry
+from support.registries import ECR_LOGIN, docker_registry
 from support.serving import csv_of, make_rows
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/houses"
-ECR_LOGIN = "AWS:$2b$04$WksO5WycXM/uKoFP7UqCbOcH4vHQQN0CbjF1sxcriNlApKbX/F.kW"
 COUNT = 50
 SEEDS = 5  # different boosters; training fifty would take a while
 
@@ -72,7 +71,8 @@ class Person:
         """What a model answers."""
         arguments = ("invoke", model, "--file", "-", "--content-type", "text/csv")
         answer = self.mme(*arguments, given=csv_of(rows), **rest)
-        return np.array(json.loads(answer.stdout)["predictions"], np.float32)
+        predictions = json.loads(answer.stdout)["predictions"]
+        return np.array([each["score"] for each in predictions], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_an_endpoint_from_init_to_delete(local, registry, image, archives, tmp_p
         user(local, "deployer", policy("deployer").stdout.decode(), as_managed=True),
         MME_ECR_REGISTRY=registry,
     )
-    of_company_a = policy("caller", "--models", "company_a/*").stdout.decode()
+    of_company_a = policy("caller", "--models", "company_a/*", "--aliases").stdout.decode()
     caller = Person(local, tmp_path, user(local, "caller", of_company_a))
 
     # Doctor knows what lacks, and push mends it.
@@ -196,12 +196,12 @@ def test_an_endpoint_from_init_to_delete(local, registry, image, archives, tmp_p
     np.testing.assert_array_equal(caller.predictions(first, rows), expected(0, rows))
     refused = caller.mme("invoke", second, "--data", "1,2,3,4,5,6", status=1)
     assert b"denied" in refused.stderr
-    assert b"denied" in caller.mme("delete", "--yes", status=1).stderr
+    assert b"denied" in caller.mme("delete", "--yes", status=2).stderr
 
     for instances in (3, 1):
         deployer.mme("deploy", "--instances", str(instances))
         (endpoint,) = deployer.json("endpoints")
-        assert endpoint["instances"]["current"] == instances
+        assert endpoint["current"] == endpoint["desired"] == instances
     np.testing.assert_array_equal(deployer.predictions(second, rows), expected(40, rows))
 
     measured = json.dumps(deployer.json("metrics", "--since", "1h"))
