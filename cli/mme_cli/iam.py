@@ -72,7 +72,13 @@ def execution(
 
 @app.command()
 def deployer(
-    config: Config = None, name: Name = None, region: Region = None, local: Local = False
+    config: Config = None,
+    name: Name = None,
+    region: Region = None,
+    local: Local = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="Also what mme train many needs")
+    ] = False,
 ) -> None:
     """Print what a person or a pipeline must be allowed that uses the verbs of mme.
 
@@ -84,7 +90,10 @@ def deployer(
     """
     from mme_hosting.iam import deployer as module
 
-    _print(module.deployer, config, local, name, region)
+    def make(context: Context) -> Document:
+        return module.deployer(context, training)
+
+    _print(make, config, local, name, region)
 
 
 @app.command()

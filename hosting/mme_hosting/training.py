@@ -8,12 +8,18 @@ from mme_hosting.context import Context
 from mme_training.s3 import Place
 
 
-def archives(context: Context) -> Place:
-    """The prefix that trained archives are copied to; ``mme models add`` takes them from there.
+def place(context: Context) -> Place:
+    """The prefix of jobs' data and results, with a slash at its end.
 
     It is beside the models' own prefix: what is trained is not served before somebody says so.
     """
-    return _place(context).below("archives/")
+    models = context.models
+    return Place(models.bucket, f"{models.key.rstrip('/') or 'models'}-training/")
+
+
+def archives(context: Context) -> Place:
+    """The prefix that trained archives are copied to; ``mme models add`` takes them from there."""
+    return place(context).below("archives/")
 
 
 def job_options(context: Context) -> dict[str, Any]:
@@ -26,7 +32,7 @@ def job_options(context: Context) -> dict[str, Any]:
     options: dict[str, Any] = {
         "role": context.role,
         "image": context.image,
-        "s3_prefix": str(_place(context)),
+        "s3_prefix": str(place(context)),
         "models_prefix": str(archives(context)),
         "region": context.aws.region,
         "tags": dict(deployment.tags),
@@ -37,8 +43,3 @@ def job_options(context: Context) -> dict[str, Any]:
         options["subnets"] = tuple(deployment.vpc.subnets)
         options["security_groups"] = tuple(deployment.vpc.security_groups)
     return options
-
-
-def _place(context: Context) -> Place:
-    models = context.models
-    return Place(models.bucket, f"{models.key.rstrip('/') or 'models'}-training/")

@@ -17,9 +17,12 @@ from mme_handler.user_code import HOOKS
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / "docs" / name).read_text() for name in ("handler.md", "training.md")}
 TEXT = PAGES["handler.md"]
+HOSTING = ("hosting.md", "fit.md", "infrastructure.md")
 PAGES_WITH_LINKS = (
     *("handler.md", "migrating.md", "training.md"),
     *("local-sagemaker.md", "image.md", "gpu.md", "conformance.md"),
+    *HOSTING,
+    "tutorial.md",
 )
 VARIABLES = {
     name
@@ -47,13 +50,14 @@ ROWS = {
 
 
 def named_tests() -> set[str]:
-    local = (ROOT / "docs/local-sagemaker.md").read_text()
+    pages = ("local-sagemaker.md", "tutorial.md", *HOSTING)
+    texts = "".join((ROOT / "docs" / page).read_text() for page in pages)
     return {
         name
         for rows in ROWS.values()
         for _, row in rows
         for name in re.findall(r"`([^`]+)`", row[-1])
-    } | set(re.findall(r"`(test_\w+::test_\w+)`", local))
+    } | set(re.findall(r"`(test_\w+::test_\w+)`", texts))
 
 
 @pytest.mark.parametrize(("page", "least"), [("handler.md", 100), ("training.md", 50)])
@@ -70,7 +74,7 @@ def test_every_table_ends_with_a_column_of_tests(page, least):
 def test_every_test_that_is_named_exists(name):
     module, function = name.split("::")
     files = list((ROOT / "tests").rglob(f"{module}.py"))
-    assert any(re.search(rf"^def {function}\(", f.read_text(), re.MULTILINE) for f in files)
+    assert any(re.search(rf"^(async )?def {function}\(", f.read_text(), re.MULTILINE) for f in files)
 
 
 def first_cells(head: str, text: str = TEXT) -> set[str]:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from mme_hosting import training
 from mme_hosting.context import VARIANT, Context
 from mme_hosting.deploy.resources import alarm_prefix
 
@@ -40,6 +41,11 @@ class Arns:
     def objects(self) -> str:
         """All that is below the prefix of the models."""
         return self.object("*")
+
+    @property
+    def training(self) -> str:
+        """All data and results of training jobs."""
+        return f"{self.bucket}/{training.place(self.context).key}*"
 
     def object(self, name: str) -> str:
         """What is called `name` below the prefix of the models."""

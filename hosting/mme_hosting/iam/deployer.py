@@ -19,6 +19,7 @@ from mme_hosting.iam.document import (
 )
 from mme_hosting.iam.policies import ENDPOINT_LOGS, FOR_AWS, list_models
 from mme_training.execution_role import SAGEMAKER
+from mme_training.many.sagemaker_options import JOB_PREFIX
 
 _SCALING: Final = "sagemaker.application-autoscaling.amazonaws.com"
 _LINKED_ROLE: Final = (
@@ -46,8 +47,12 @@ _ALARMS: Final = (
 _NETWORK_READS: Final = ("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets")
 
 
-def deployer(context: Context) -> Document:
+def deployer(context: Context, training: bool = False) -> Document:
     """What those must be allowed who use the verbs of ``mme`` for this endpoint.
+
+    Args:
+        context: the endpoint.
+        training: whether they train its models too, by ``mme train many``.
 
     Raises:
         HostingError: the role is not known, or the account cannot be asked for.
@@ -62,6 +67,7 @@ def deployer(context: Context) -> Document:
         allow("Alarms", _ALARMS, arns.alarms),
         allow("ListAlarms", ("cloudwatch:DescribeAlarms",), [arns.of("cloudwatch", "alarm:*")]),
         *_storage(context, arns),
+        *(_training(arns) if training else ()),
         *_images(arns),
         *_logs(arns),
     )
@@ -133,9 +139,20 @@ def _storage(context: Context, arns: Arns) -> tuple[Statement | None, ...]:
             ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
             [arns.objects],
         ),
-        list_models(context, or_whole=True),
+        allow("Trained", ("s3:GetObject",), [arns.training]),
+        list_models(context, trained=True, or_whole=True),
         allow_key("Key", context, ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey")),
         allow_key("Volumes", context, ("kms:CreateGrant",), FOR_AWS),
+    )
+
+
+def _training(arns: Arns) -> tuple[Statement, ...]:
+    jobs = ("AddTags", "CreateTrainingJob", "DescribeTrainingJob")
+    named = [arns.of("sagemaker", f"training-job/{JOB_PREFIX}-*")]
+    return (
+        allow("Jobs", tuple(f"sagemaker:{each}" for each in jobs), named),
+        allow("JobsOfAll", ("sagemaker:ListTrainingJobs",), ANYTHING),
+        allow("Rows", ("s3:PutObject",), [arns.training]),
     )
 
 

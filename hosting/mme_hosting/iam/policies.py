@@ -22,6 +22,7 @@ from mme_hosting.iam.document import (
     document,
 )
 from mme_hosting.settings import Vpc
+from mme_hosting.training import place
 from mme_training.execution_role import SAGEMAKER
 
 ENDPOINT_LOGS: Final = "/aws/sagemaker/Endpoints"
@@ -74,7 +75,7 @@ def execution(context: Context, training: bool = False) -> Document:
 
     Args:
         context: the endpoint.
-        training: whether training jobs have the role too, with data and results below the prefix.
+        training: whether the jobs of ``mme train many`` have the role too.
 
     Raises:
         HostingError: the account cannot be asked for.
@@ -87,8 +88,8 @@ def execution(context: Context, training: bool = False) -> Document:
     writes = ("kms:Encrypt", "kms:GenerateDataKey") if training else ()
     return document(
         allow("Models", ("s3:GetObject",), [arns.objects]),
-        allow("Results", ("s3:PutObject",), [arns.objects]) if training else None,
-        list_models(context),
+        allow("Training", ("s3:GetObject", "s3:PutObject"), [arns.training]) if training else None,
+        list_models(context, trained=training),
         allow_key("Key", context, ("kms:Decrypt", *writes)),
         allow_key("Volumes", context, ("kms:CreateGrant",), FOR_AWS),
         allow("Login", ECR_LOGIN, ANYTHING),
@@ -126,15 +127,17 @@ def caller(context: Context, models: Sequence[str] = (), aliases: bool = False) 
     )
 
 
-def list_models(context: Context, or_whole: bool = False) -> Statement:
+def list_models(context: Context, trained: bool = False, or_whole: bool = False) -> Statement:
     """The statement that lets the keys below the prefix be listed.
 
-    `or_whole` allows requests that name no prefix as well: to ask for the bucket itself is one, and
-    for an object that is not there, S3 says so only to those.
+    `trained` is also for those of training jobs. `or_whole` allows requests that name no prefix as
+    well: to ask for the bucket itself is one, and for an object that is not there, S3 says so only
+    to those.
     """
     key = context.models.key
     operator = "StringLikeIfExists" if or_whole else "StringLike"
-    below = {operator: {"s3:prefix": [f"{key}*"]}} if key else None
+    prefixes = [key, *([place(context).key] if trained else [])]
+    below = {operator: {"s3:prefix": [f"{each}*" for each in prefixes]}} if key else None
     return allow("ListModels", ("s3:ListBucket",), [Arns(context).bucket], below)
 
 

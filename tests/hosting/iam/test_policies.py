@@ -33,6 +33,7 @@ KINDS: dict[str, Callable[[Context], dict[str, Any]]] = {
     "execution": policies.execution,
     "execution --training": lambda context: policies.execution(context, training=True),
     "deployer": deployer,
+    "deployer --training": lambda context: deployer(context, training=True),
     "caller": policies.caller,
     "caller --models": lambda context: policies.caller(context, ["company_a/*"]),
     "caller --aliases": lambda context: policies.caller(context, aliases=True),
@@ -131,7 +132,12 @@ def test_a_whole_bucket_is_listed_without_a_condition():
 
 def test_training_writes_results_and_logs():
     policy = policies.execution(context(kms_key=KEY), training=True)
-    assert statement(policy, "Results")["Action"] == ["s3:PutObject"]
+    assert statement(policy, "Training")["Action"] == ["s3:GetObject", "s3:PutObject"]
+    (own,) = statement(policy, "Training")["Resource"]
+    (served,) = statement(policy, "Models")["Resource"]
+    assert own == served.replace("/models/*", "/models-training/*")
+    prefixes = statement(policy, "ListModels")["Condition"]["StringLike"]["s3:prefix"]
+    assert prefixes == ["houses/models/*", "houses/models-training/*"]
     assert any("TrainingJobs" in each for each in statement(policy, "Logs")["Resource"])
     assert "kms:GenerateDataKey" in actions(policy)
     assert "kms:GenerateDataKey" not in actions(policies.execution(context(kms_key=KEY)))
@@ -260,4 +266,5 @@ def test_a_deployer_may_make_every_call_of_this_package():
     found = called()
     assert {"s3:HeadBucket", "iam:GetRole", "ecr:CreateRepository"} <= found
     needed = {_ACTIONS.get(each, each) for each in found} - {None}
-    assert needed - actions(deployer(context(vpc=VPC, kms_key=KEY))) == set()
+    everything = deployer(context(vpc=VPC, kms_key=KEY), training=True)
+    assert needed - actions(everything) == set()

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
+from support.clients import AWS_CLI
 from support.hosted import archive, host, mme
 
-AWS_CLI = "awscli>=1.40,<2"
 HOUSE = "100,3,20,5,48,9"
 
 

@@ -11,7 +11,8 @@ import sys
 
 import pytest
 
-AWS_CLI = "awscli>=1.40,<2"
+from support.clients import AWS_CLI
+
 SDK_2 = "sagemaker>=2.257,<3"
 SDK_3 = "sagemaker>=3.21,<4"
 CITIES = ["Chicago_IL", "Houston_TX", "LosAngeles_CA", "NewYork_NY"]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, model_validator
 
 AT_ONCE: Final = 10
+JOB_PREFIX: Final = "mme"
 
 _Arn = Annotated[
     str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]+$")
@@ -47,7 +48,7 @@ class SageMakerOptions(BaseModel):
     """Whether to wait for the jobs; without, the next run takes up what has ended."""
     poll: Annotated[float, Field(gt=0)] = 10.0
     """Seconds between two looks at the jobs."""
-    job_prefix: _JobPrefix = "mme"
+    job_prefix: _JobPrefix = JOB_PREFIX
     """What the names of all jobs begin with; a run that is to be resumed must keep it."""
     models_prefix: _S3Prefix | None = None
     """Where finished archives are copied to for a multi-model endpoint."""
