@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,30 +33,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.add_typer(iam.app, name="iam")
-app.add_typer(train.app, name="train")
+_TRAINING = "Training and archives"
+_HOSTING = "Hosting on AWS, or with --local on this machine"
+
+app.add_typer(train.app, name="train", rich_help_panel=_TRAINING)
 app.add_typer(local.app, name="local")
-app.add_typer(models.app, name="models")
+app.add_typer(models.app, name="models", rich_help_panel=_HOSTING)
+app.add_typer(iam.app, name="iam", rich_help_panel=_HOSTING)
 train.app.command()(many)
-for command in (
-    archives.pack,
-    archives.inspect,
-    archives.verify,
-    conformance,
-    delete,
-    deploy,
-    doctor,
-    endpoints,
-    fit,
-    houses,
-    init,
-    invoke,
-    logs,
-    metrics,
-    push,
-    report,
-):
-    app.command()(command)
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    _TRAINING: (houses, archives.pack, archives.inspect, archives.verify, report),
+    _HOSTING: (init, doctor, push, deploy, endpoints, invoke, logs, metrics, fit, delete),
+}
+for panel, commands in _COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.command()(conformance)
 
 
 @app.callback()
@@ -118,7 +111,7 @@ def serve(
     sys.exit(status)
 
 
-@app.command()
+@app.command(rich_help_panel=_TRAINING)
 def convert(
     source: Annotated[Path, typer.Argument(help="Model file that today's XGBoost cannot read")],
     target: Annotated[Path, typer.Argument(help="File to write: .ubj or .json")],

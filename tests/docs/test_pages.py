@@ -74,7 +74,9 @@ def test_every_table_ends_with_a_column_of_tests(page, least):
 def test_every_test_that_is_named_exists(name):
     module, function = name.split("::")
     files = list((ROOT / "tests").rglob(f"{module}.py"))
-    assert any(re.search(rf"^(async )?def {function}\(", f.read_text(), re.MULTILINE) for f in files)
+    assert any(
+        re.search(rf"^(async )?def {function}\(", f.read_text(), re.MULTILINE) for f in files
+    )
 
 
 def first_cells(head: str, text: str = TEXT) -> set[str]:
