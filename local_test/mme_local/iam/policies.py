@@ -46,7 +46,7 @@ def decide(
                 continue
             if denies:
                 return "deny"
-            allowed = True
+            allowed |= statement.get("Effect") == "Allow"
     return "allow" if allowed else "implicit deny"
 
 

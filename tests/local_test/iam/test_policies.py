@@ -26,6 +26,11 @@ def test_nothing_is_allowed_by_itself() -> None:
     assert verdict() == "implicit deny"
 
 
+def test_only_allow_allows() -> None:
+    assert verdict(statement("deny")) == "implicit deny"
+    assert verdict({"Action": "*", "Resource": "*"}) == "implicit deny"
+
+
 def test_a_deny_counts_for_more_than_an_allow() -> None:
     assert verdict(statement(), statement("Deny")) == "deny"
     assert verdict(statement("Deny"), statement()) == "deny"
