@@ -6,11 +6,14 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, Final
+
+import orjson
+from botocore.exceptions import BotoCoreError
 
 from mme_handler.models.outputs import attribute
 from mme_hosting.aws import AwsError
@@ -71,14 +74,15 @@ def invoke(context: Context, request: Request, body: bytes, waits: Callable[[str
             answer = context.aws.call(
                 "sagemaker-runtime", "InvokeEndpoint", f"the model {request.target}", **members
             )
-            return _answer(answer, started)
+            return _answer(request, answer, started)
         except AwsError as error:
             if error.code != _NOT_READY:
                 raise _explained(context, request, error) from None
             if time.monotonic() + _AGAIN_SECONDS > end:
                 raise HostingError(
                     f"the model {request.target} is not ready after {_READY_SECONDS:.0f} s, and "
-                    f"SageMaker waits no longer for a load: see mme logs --model {request.target}"
+                    "SageMaker waits no longer for a load: see mme logs --model "
+                    f"{quote(request.target)}"
                 ) from None
         if not told:
             waits(
@@ -100,8 +104,13 @@ def _members(context: Context, request: Request, body: bytes) -> dict[str, Any]:
     return {**members, "Accept": request.accept} if request.accept else members
 
 
-def _answer(answer: Mapping[str, Any], started: float) -> Answer:
-    body = answer["Body"].read()
+def _answer(request: Request, answer: Mapping[str, Any], started: float) -> Answer:
+    try:
+        body = answer["Body"].read()
+    except BotoCoreError as error:
+        raise HostingError(
+            f"the answer of the model {request.target} breaks off ({error}): ask again"
+        ) from None
     latency = (time.monotonic() - started) * 1e3
     attributes = answer.get("CustomAttributes", "")
     number = attribute(attributes, _NUMBER)
@@ -157,15 +166,16 @@ def _model_error(request: Request, error: AwsError) -> HostingError:
     said = clean(_container_said(str(error.members.get("OriginalMessage") or error.said)))
     how = f"answers {status}" if status else "does not answer"
     return HostingError(
-        f"the model {request.target} {how}: {said}. See mme logs --errors --model {request.target}"
+        f"the model {request.target} {how}: {said}. See mme logs --errors --model "
+        f"{quote(request.target)}"
     )
 
 
 def _container_said(text: str) -> str:
     """The message of an error in JSON, as our container and multi-model-server write it."""
     try:
-        content = json.loads(text)
-    except ValueError:
+        content = orjson.loads(text)
+    except ValueError:  # also of what is nested too deep, with this parser
         content = None
     if isinstance(content, dict) and isinstance(content.get("message"), str):
         kind = content.get("type")
