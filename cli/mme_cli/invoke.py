@@ -112,14 +112,10 @@ def invoke(
 
 
 def _ask(context: Context, request: Request, body: bytes) -> Answer:
-    from mme_hosting.invoke.call import RefusedError
     from mme_hosting.invoke.call import invoke as run
 
     with reported(FAILED):
-        try:
-            return run(context, request, body, _note)
-        except RefusedError as error:
-            fail(str(error))
+        return run(context, request, body, _note)
 
 
 def _show(answer: Answer, request: Request, output: Path | None, as_json: bool) -> None:

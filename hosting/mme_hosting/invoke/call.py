@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError
 from mme_handler.models.outputs import attribute
 from mme_hosting.aws import AwsError
 from mme_hosting.context import Context
-from mme_hosting.errors import HostingError
+from mme_hosting.errors import HostingError, RefusedError
 from mme_hosting.invoke.request import Request
 from mme_hosting.logs import clean
 
@@ -28,10 +28,6 @@ _NOT_READY: Final = "ModelNotReadyException"
 _READY_SECONDS: Final = 360.0
 """That SageMaker goes on to download and load a model after a client was told to wait."""
 _AGAIN_SECONDS: Final = 2.0
-
-
-class RefusedError(HostingError):
-    """There is no such endpoint or model, or the request is not one: nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,7 @@ def invoke(context: Context, request: Request, body: bytes, waits: Callable[[str
         waits: told once, in words, that the model is not ready yet.
 
     Raises:
-        RefusedError: the endpoint or the model is not there.
+        RefusedError: the endpoint or the model is not there, or the caller may not ask it.
         HostingError: the model has failed, or AWS has; what to do.
     """
     context.aws.client("sagemaker-runtime")  # no part of the latency
@@ -135,6 +131,8 @@ def _explained(context: Context, request: Request, error: AwsError) -> HostingEr
         return RefusedError(
             f"the body is larger than the endpoint takes, which is 6 MB at older ones: {error.said}"
         )
+    if error.denied:
+        return RefusedError(str(error))
     if error.code != "ValidationError":
         return error
     if "Failed to download model data" in error.said:

@@ -14,7 +14,7 @@ from shlex import quote
 from typing import Final, Literal
 
 from mme_hosting.context import Context
-from mme_hosting.errors import HostingError
+from mme_hosting.errors import HostingError, RefusedError
 from mme_hosting.models.aliases import Snapshot, change, encryption, read, unknown
 from mme_hosting.models.listing import Archive, versions
 from mme_hosting.models.table import Alias, State, now
@@ -70,12 +70,15 @@ def publish(
 
     Raises:
         UserError: a name cannot be one of a model.
-        HostingError: what is there cannot be read or listed, or nothing can be made current.
+        RefusedError: what is there cannot be read or listed.
+        HostingError: nothing can be made current.
     """
     for name in found:
         check(name)
-    base = read(context)
-    there = versions(context, found)
+    try:
+        base, there = read(context), versions(context, found)
+    except HostingError as error:
+        raise RefusedError(str(error)) from None
     outcomes: dict[str, Outcome] = {}
     latest: dict[str, Version] = {}
     for name, path in found.items():
