@@ -78,7 +78,7 @@ def _condition(
 ) -> bool:
     texts = [_text(each) for each in wanted]
     if operator == "Null":
-        return (value is None) == (texts[0].lower() == "true")
+        return (value is None) == ("true" in map(str.lower, texts))
     parsed = _OPERATOR.fullmatch(operator)
     if parsed is None:
         return otherwise

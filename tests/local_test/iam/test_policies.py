@@ -95,6 +95,7 @@ KEY = "sagemaker:TargetModel"
         ({"ForAnyValue:StringLike": {KEY: ["company_b/*", "company_a/*"]}}, True, False),
         ({"ForAllValues:StringLike": {KEY: ["company_a/*"]}}, True, True),
         ({"Null": {KEY: "true"}}, False, True),
+        ({"Null": {KEY: []}}, True, False),
         ({"StringLike": {KEY: "company_a/*"}, "StringEquals": {"aws:x": "y"}}, False, False),
         ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, False, False),
     ],
