@@ -40,7 +40,7 @@ def fit(
         str | None,
         typer.Option(
             metavar="s3://…|DIR",
-            help="Where the archives are [mme.yaml's models]",
+            help="Where the archives are, all of them [mme.yaml's models: the current versions]",
             show_default=False,
         ),
     ] = None,
@@ -128,11 +128,10 @@ def fit(
 
         types = instances.choose(_names(instance), instances.table(prices))
         archives, environment = _archives(models, config, region, local)
-        names = [each.name for each in archives.all]
         played = (
-            requests.read(traffic, names)
+            requests.read(traffic, archives.all)
             if traffic
-            else requests.zipf(len(names), 1.1 if zipf is None else zipf)
+            else requests.zipf(len(archives.all), 1.1 if zipf is None else zipf)
         )
         chosen = places.sample(archives.all, sample)
         typer.echo(_notice(archives, len(chosen)), err=True)
@@ -217,12 +216,12 @@ def _archives(
 ) -> tuple[Archives, dict[str, str]]:
     """The archives, and the server's settings if an endpoint is described."""
     from mme_hosting.aws import Aws
-    from mme_hosting.fit.archives import in_directory, in_s3
+    from mme_hosting.fit.archives import in_directory, in_s3, of_endpoint
     from mme_training import s3
 
     if models is None:
         context = open_context(config, local, region=region)
-        return in_s3(context.aws, context.models), dict(context.deployment.environment)
+        return of_endpoint(context), dict(context.deployment.environment)
     if not s3.is_uri(models):
         return in_directory(Path(models)), {}
     region = go_local().region if local else region

@@ -112,9 +112,9 @@ def _make_bucket(context: Context) -> None:
 
 @contextlib.contextmanager
 def reported(status: int = FAILED) -> Iterator[None]:
-    """End with one line and `status` for what can be explained."""
+    """End with one line for what can be explained, and `status`; `REFUSED` if nothing was done."""
     try:
-        from mme_hosting.errors import HostingError
+        from mme_hosting.errors import HostingError, RefusedError
         from mme_training.errors import TrainingError
     except ModuleNotFoundError:
         fail("this installation does not have mme_hosting: pip install 'xgboost-mme[aws]'")
@@ -122,7 +122,7 @@ def reported(status: int = FAILED) -> Iterator[None]:
         yield
     except (HostingError, TrainingError) as error:
         typer.echo(f"mme: {error}", err=True)
-        raise typer.Exit(status) from None
+        raise typer.Exit(REFUSED if isinstance(error, RefusedError) else status) from None
     except ModuleNotFoundError as error:
         fail(f"{error.name} is not installed: pip install 'xgboost-mme[aws]'")
 

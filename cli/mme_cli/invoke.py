@@ -101,7 +101,8 @@ def invoke(
         )
         if curl or aws:
             make = lines.curl if curl else lines.aws_cli
-            typer.echo(make(context, request, local, str(output) if output else None))
+            line = make(context, request, local, str(output) if output else None)
+            typer.echo(os.fsencode(line))  # the shell's bytes, also if they are no UTF-8
             if not (local or os.environ.get("AWS_ACCESS_KEY_ID")):
                 _note('its credentials: eval "$(aws configure export-credentials --format env)"')
             return
@@ -111,14 +112,10 @@ def invoke(
 
 
 def _ask(context: Context, request: Request, body: bytes) -> Answer:
-    from mme_hosting.invoke.call import RefusedError
     from mme_hosting.invoke.call import invoke as run
 
     with reported(FAILED):
-        try:
-            return run(context, request, body, _note)
-        except RefusedError as error:
-            fail(str(error))
+        return run(context, request, body, _note)
 
 
 def _show(answer: Answer, request: Request, output: Path | None, as_json: bool) -> None:

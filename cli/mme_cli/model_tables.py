@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mme_hosting.logs import clean
 from mme_hosting.models.listing import Archive, Model
 
 _WIDE: Final = 1000
@@ -49,7 +50,7 @@ def show(found: list[Model], every_version: bool) -> None:
     when = "uploaded" if every_version else "changed"
     table = Table("name", "version", "key", "size", when, last, box=None, pad_edge=False)
     for row in _lines(found) if every_version else map(_line, found):
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(clean(cell)) for cell in row))
     for column in table.columns:
         column.no_wrap = column.header not in ("name", "key")
         column.overflow = "fold"

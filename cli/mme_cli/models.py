@@ -255,10 +255,10 @@ def _named(sources: Sources, name: str | None, under: str | None) -> Sources:
     """The archives by the names that they are to have."""
     from mme_hosting.models.publish import check
 
-    if name and len(sources) > 1:
+    if name is not None and len(sources) > 1:
         fail("--name is for one archive: --under puts a folder before the names of many")
     folder = f"{under.rstrip('/')}/" if under else ""
-    named = {folder + (name or own): place for own, place in sources.items()}
+    named = {folder + (own if name is None else name): place for own, place in sources.items()}
     for each in named:
         check(each)
     return named

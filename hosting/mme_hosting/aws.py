@@ -159,7 +159,7 @@ class Aws:
         """
         try:
             return dict(getattr(self.client(service), xform_name(operation))(**request))
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, UnicodeEncodeError) as error:
             raise _explain(error, operation, resource, service) from None
 
     def find(
@@ -188,7 +188,7 @@ class Aws:
         paginator = self.client(service).get_paginator(xform_name(operation))
         try:
             yield from paginator.paginate(**request)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, UnicodeEncodeError) as error:
             raise _explain(error, operation, resource, service) from None
 
 
@@ -197,6 +197,8 @@ def _explain(error: Exception, call: str, resource: str, service: str) -> AwsErr
     if isinstance(error, ParamValidationError):
         text = " ".join(str(error).replace("Parameter validation failed:", "").split())
         return AwsError(f"{call} for {resource} is not a valid request: {text}", call=call)
+    if isinstance(error, UnicodeEncodeError):
+        return AwsError(f"{call} for {resource} names something that is not UTF-8", call=call)
     if not isinstance(error, ClientError):
         return AwsError(str(sagemaker_errors.explain(error, call, resource)), call=call)
     code, said = sagemaker_errors.code(error), sagemaker_errors.said(error)

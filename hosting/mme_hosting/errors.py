@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class HostingError(Exception):
     """AWS, a registry or the Docker engine refuses; the message says which, what and what to do."""
+
+
+class RefusedError(HostingError):
+    """Nothing was done, whatever the command had begun with otherwise."""

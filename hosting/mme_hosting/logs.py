@@ -6,13 +6,14 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import orjson
 
 from mme_hosting.aws import AwsError
 from mme_hosting.context import Context
@@ -27,7 +28,7 @@ _WORST: Final = frozenset({*_SEVERE, "warning", "warn"})
 _LEVEL: Final = re.compile(r"\b(FATAL|CRITICAL|ERROR|WARN|WARNING|INFO|DEBUG)\b")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"(\d+)([smhd])")
+_DURATION: Final = re.compile(r"(\d{1,9})([smhd])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Wanted:
         if line.fields is not None and "target_model" in line.fields:
             return bool(line.fields["target_model"] == self.target)
         if line.fields is not None and "model" in line.fields:
-            return line.fields["model"] in self._ids
+            return str(line.fields["model"]) in self._ids
         return self.target in line.text or any(each in line.text for each in self._ids)
 
 
@@ -212,7 +213,7 @@ def _fields(text: str) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None
     try:
-        content = json.loads(text)
+        content = orjson.loads(text)  # refuses what is nested too deep
     except ValueError:
         return None
     return content if isinstance(content, dict) and "event" in content else None

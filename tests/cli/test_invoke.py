@@ -25,6 +25,7 @@ from mme_hosting.models.table import Alias, Table
 from support.archives import booster
 from support.content_types import MAGIC, READ
 from support.hosted import archive, host, mme, put
+from support.iam import User
 from support.local_up import MME, environment, up
 from support.serving import csv_of, make_rows, xgb
 
@@ -283,6 +284,17 @@ def test_what_fails_says_what_to_do(invoke, model, body, status, said):
     done = invoke(model, "--data", body)
     assert (done.returncode, done.stdout) == (status, b"")
     assert done.stderr.decode() == said
+
+
+def test_who_may_not_ask_is_told(local):
+    ann = User(local.client("iam"), {})
+    options = ("invoke", "Chicago_IL.tar.gz", "--name", "houses", "--data", HOUSE)
+    credentials = {"AWS_ACCESS_KEY_ID": ann.key, "AWS_SECRET_ACCESS_KEY": "any"}
+    done = mme(local, *options, **credentials)
+    assert done.returncode == 2
+    assert f"{ann.arn} is not authorized to perform: sagemaker:InvokeEndpoint" in (
+        done.stderr.decode()
+    )
 
 
 def test_an_endpoint_that_is_not_there(local):

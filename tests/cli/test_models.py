@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
 from mme_cli.main import app
 from support.aws import aws, reset
-from support.hosted_models import PREFIX, alias_file, archive, key_of, keys, make
+from support.hosted_models import BUCKET, PREFIX, alias_file, archive, key_of, keys, make
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,9 @@ def test_one_that_is_refused_is_told_and_the_others_go_on(tmp_path: Path) -> Non
         (("add", "--under", "../b", "a.tar.gz"), "cannot be the name of a model"),
         (("add", "--name", "a.tar.gz", "a.tar.gz"), "would be taken for a key"),
         (("add", "none.tar.gz"), "there is no none.tar.gz"),
+        (("add", "--name", "", "a.tar.gz"), "'' cannot be the name of a model"),
+        (("add", "pipe"), "pipe is no file"),
+        (("rm", "--yes", "\udcff"), "names something that is not UTF-8"),
         (("update", "a.tar.gz"), "no model a at"),
         (("rollback", "a"), "no model a at"),
         (("rm", "a.tar.gz"), "is a key and no name"),
@@ -92,6 +97,7 @@ def test_one_that_is_refused_is_told_and_the_others_go_on(tmp_path: Path) -> Non
 def test_what_is_refused_does_nothing(tmp_path: Path, arguments, said: str) -> None:
     archive(tmp_path / "a.tar.gz")
     archive(tmp_path / "b" / "b.tar.gz")
+    os.mkfifo("pipe")
     found = mme(*arguments)
     assert found.exit_code == 2
     assert said in found.stderr
@@ -121,6 +127,18 @@ def test_ls_for_a_person_and_for_a_program(tmp_path: Path) -> None:
     assert model["size"] == two.stat().st_size
     assert [each["current"] for each in model["versions"]] == [True, False]
     assert mme("ls", "nothing*").stdout == ""
+
+
+def test_keys_of_others_cannot_steer_a_terminal() -> None:
+    key = "models/\x1b[2J.tar.gz"
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"1")
+    assert "\\x1b[2J.tar.gz" in mme("ls").stdout
+
+
+def test_a_command_that_is_advised_is_one_for_a_shell(tmp_path: Path) -> None:
+    one, two = archive(tmp_path / "a b.tar.gz"), archive(tmp_path / "x" / "a b.tar.gz", "two")
+    mme("add", one)
+    assert f"mme models update --name 'a b' '{two}'" in mme("add", two).stderr
 
 
 def test_an_archive_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ def test_an_endpoint_that_has_not_written(context):
 def test_lines_of_ours_have_fields(context, write):
     ours = '{"event": "loaded", "level": "info", "model": "7"}'
     others = ["plain", '{"no": "event"}', "[1]", "{broken", '{"event"']
+    others += ['{"event": "\\ud800"}', '{"event": ' + "[" * 9999 + "]" * 9999 + "}"]
     write(FIRST, *((number, text) for number, text in enumerate([ours, *others], -50)))
     found = Log(context, 60).read()
     assert found[0].fields == json.loads(ours)
@@ -172,6 +173,7 @@ def test_lines_of_a_model():
     assert wanted(line(f"cannot fetch {KEY}"))
     assert not wanted(line("mme ready"))
     assert not wanted(line(pid=7))
+    assert not wanted(line(model={"id": local}))
 
 
 def test_the_id_of_a_model_is_learned_from_a_line_with_both():
@@ -192,7 +194,9 @@ def test_durations(text, expected):
     assert seconds(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "10", "m", "0m", "-1m", "1.5h", "1w", "1m2s"])
+@pytest.mark.parametrize(
+    "text", ["", "10", "m", "0m", "-1m", "1.5h", "1w", "1m2s", "9" * 5000 + "d"]
+)
 def test_what_is_no_duration(text):
     with pytest.raises(HostingError, match="is no time: write 30s, 10m, 2h or 7d"):
         seconds(text)

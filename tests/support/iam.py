@@ -31,6 +31,7 @@ class User:
         self._endpoints = endpoints
         self.arn = iam.create_user(UserName=self.name, Path="/team/")["User"]["Arn"]
         self._key = iam.create_access_key(UserName=self.name)["AccessKey"]
+        self.key = str(self._key["AccessKeyId"])
         if statements:
             self.may(*statements)
 

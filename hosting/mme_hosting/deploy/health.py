@@ -5,22 +5,16 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from mme_handler.codecs.registry import DEFAULT_CONTENT_TYPE
 from mme_hosting.aws import AwsError
 from mme_hosting.context import Context
 from mme_hosting.errors import HostingError
+from mme_hosting.invoke.request import CONTENT_TYPES
 from mme_hosting.settings import HealthCheck
 
 _SECONDS: Final = 300.0
 _PAUSE: Final = 5.0
 _NOT_YET: Final = frozenset({"ModelNotReadyException", "ServiceUnavailable", "InternalFailure"})
-_TYPES: Final = {
-    ".csv": "text/csv",
-    ".json": "application/json",
-    ".jsonl": "application/jsonlines",
-    ".libsvm": "text/libsvm",
-    ".npy": "application/x-npy",
-    ".parquet": "application/x-parquet",
-}
 
 
 def body(check: HealthCheck) -> bytes:
@@ -54,7 +48,9 @@ def check(context: Context, health: HealthCheck, within: float = _SECONDS) -> fl
 
     content = body(health)
     target = resolve(context, health.model)
-    content_type = health.content_type or _TYPES.get(health.file.suffix, "text/csv")
+    content_type = health.content_type or CONTENT_TYPES.get(
+        health.file.suffix.lower(), DEFAULT_CONTENT_TYPE
+    )
     started = time.monotonic()
     while True:
         try:

@@ -7,13 +7,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from mme_hosting.aws import Aws
+from mme_hosting.context import Context
 from mme_hosting.errors import HostingError
+from mme_hosting.models.listing import models
 from mme_training import s3
-
-SUFFIX: Final = ".tar.gz"
+from mme_training.archives.keys import SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Packed:
 
     name: str
     size: int
+    also: tuple[str, ...] = ()
+    """What requests may call it besides: the model's name, and keys of its other versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,21 @@ def in_s3(aws: Aws, place: s3.Place) -> Archives:
         if each["Key"].endswith(SUFFIX)
     ]
 
-    def fetch(packed: Packed, scratch: Path) -> Path:
-        target = scratch / "archive.tar.gz"
-        s3.download(aws.client("s3"), prefix.below(packed.name), target)
-        return target
+    return _some(str(prefix), found, _download(aws, prefix))
 
-    return _some(str(prefix), found, fetch)
+
+def of_endpoint(context: Context) -> Archives:
+    """The archives that an endpoint's names stand for now, and those that no name stands for.
+
+    Raises:
+        HostingError: there are none, or they cannot be listed.
+    """
+    found = [
+        Packed(model.key, model.archive.size, (model.name, *(each.key for each in model.versions)))
+        for model in models(context)
+        if model.archive
+    ]
+    return _some(str(context.models), found, _download(context.aws, context.models))
 
 
 def sample(archives: Sequence[Packed], count: int, seed: int = 0) -> list[Packed]:
@@ -88,6 +99,15 @@ def sample(archives: Sequence[Packed], count: int, seed: int = 0) -> list[Packed
     chance = random.Random(seed)  # noqa: S311 - no secret
     bounds = [len(ordered) * part // count for part in range(count + 1)]
     return [ordered[chance.randrange(low, high)] for low, high in itertools.pairwise(bounds)]
+
+
+def _download(aws: Aws, prefix: s3.Place) -> Callable[[Packed, Path], Path]:
+    def fetch(packed: Packed, scratch: Path) -> Path:
+        target = scratch / "archive.tar.gz"
+        s3.download(aws.client("s3"), prefix.below(packed.name), target)
+        return target
+
+    return fetch
 
 
 def _some(where: str, found: list[Packed], fetch: Callable[[Packed, Path], Path]) -> Archives:

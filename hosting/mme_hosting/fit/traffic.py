@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mme_hosting.errors import HostingError
-from mme_hosting.fit.archives import SUFFIX
+from mme_hosting.fit.archives import Packed
+from mme_training.archives.keys import SUFFIX
 
 _MODEL: Final = ("model", "target_model", "TargetModel")
 _TIME: Final = ("time", "timestamp")
 _PLAYED: Final = 200_000  # requests of a made-up trace that are counted
 _SHOWN: Final = 3
+_UNREADABLE: Final = (OSError, ValueError, csv.Error, KeyError, NotImplementedError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def zipf_shares(models: int, exponent: float) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def read(file: Path, names: Sequence[str]) -> Traffic:
+def read(file: Path, archives: Sequence[Packed]) -> Traffic:
     """Requests from a file: CSV, JSON lines or Parquet with a column model, or names, one a line.
 
     A column time, in seconds or as ISO 8601, gives the order and the rate. The requests are played
@@ -66,14 +69,14 @@ def read(file: Path, names: Sequence[str]) -> Traffic:
 
     Args:
         file: by its suffix .csv, .jsonl or .parquet; any other is names.
-        names: the archives' target models; ``.tar.gz`` may be left out in the file.
+        archives: what the requests may name; ``.tar.gz`` may be left out in the file.
 
     Raises:
         HostingError: the file cannot be read, has no requests, or names none of the models.
     """
     try:
         pairs = list(_requests(file))
-    except (OSError, ValueError, csv.Error, KeyError) as error:
+    except _UNREADABLE as error:
         raise HostingError(f"{file} cannot be read: {error}") from None
     if not pairs:
         raise HostingError(f"{file} has no requests")
@@ -84,7 +87,11 @@ def read(file: Path, names: Sequence[str]) -> Traffic:
         )
     if times:
         pairs.sort(key=lambda pair: pair[0] or 0.0)
-    known = {name: number for number, name in enumerate(names)}
+    known = {
+        name: number
+        for number, packed in enumerate(archives)
+        for name in (packed.name, *packed.also)
+    }
     numbers: dict[str, int] = {}
     for name in dict.fromkeys(name for _, name in pairs):
         found = known.get(name, known.get(name + SUFFIX))
@@ -93,12 +100,12 @@ def read(file: Path, names: Sequence[str]) -> Traffic:
     if len(missing) == len(numbers):
         raise HostingError(
             f"{file} names none of the models: it has {', '.join(missing[:_SHOWN])}, and the "
-            f"models are {', '.join(names[:_SHOWN])}"
+            f"models are {', '.join(each.name for each in archives[:_SHOWN])}"
         )
     for place, name in enumerate(missing):
-        numbers[name] = len(names) + place
+        numbers[name] = len(archives) + place
     trace = [numbers[name] for _, name in pairs]
-    what = f"{file}: {len(trace):,} requests, {len(numbers):,} models"
+    what = f"{file}: {len(trace):,} requests, {len(set(trace)):,} models"
     return Traffic(what, trace * 2, len(trace), len(missing), _busiest(times))
 
 
@@ -113,7 +120,7 @@ def _busiest(times: list[float]) -> float | None:
 
 
 def _requests(file: Path) -> Iterator[tuple[float | None, str]]:
-    match file.suffix:
+    match file.suffix.lower():
         case ".csv":
             with file.open(newline="", encoding="utf-8-sig") as stream:
                 yield from _of_rows(csv.DictReader(stream))
@@ -137,13 +144,18 @@ def _of_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[float | None, 
         if model is None:
             raise ValueError(f"row {number} has no {_MODEL[0]}")
         time = next((row[key] for key in _TIME if row.get(key) not in (None, "")), None)
-        yield None if time is None else _seconds(time), str(model)
+        yield None if time is None else _seconds(time), str(model).strip()
 
 
 def _seconds(time: Any) -> float:
     if isinstance(time, datetime):
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     try:
-        return float(time)
+        seconds = float(time)
     except ValueError:
         return _seconds(datetime.fromisoformat(str(time)))
+    except (TypeError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ValueError(f"{time} is no time")
+    return seconds

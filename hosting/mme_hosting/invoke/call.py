@@ -6,16 +6,19 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndp
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, Final
+
+import orjson
+from botocore.exceptions import BotoCoreError
 
 from mme_handler.models.outputs import attribute
 from mme_hosting.aws import AwsError
 from mme_hosting.context import Context
-from mme_hosting.errors import HostingError
+from mme_hosting.errors import HostingError, RefusedError
 from mme_hosting.invoke.request import Request
 from mme_hosting.logs import clean
 
@@ -25,10 +28,6 @@ _NOT_READY: Final = "ModelNotReadyException"
 _READY_SECONDS: Final = 360.0
 """That SageMaker goes on to download and load a model after a client was told to wait."""
 _AGAIN_SECONDS: Final = 2.0
-
-
-class RefusedError(HostingError):
-    """There is no such endpoint or model, or the request is not one: nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ def invoke(context: Context, request: Request, body: bytes, waits: Callable[[str
         waits: told once, in words, that the model is not ready yet.
 
     Raises:
-        RefusedError: the endpoint or the model is not there.
+        RefusedError: the endpoint or the model is not there, or the caller may not ask it.
         HostingError: the model has failed, or AWS has; what to do.
     """
     context.aws.client("sagemaker-runtime")  # no part of the latency
@@ -71,14 +70,15 @@ def invoke(context: Context, request: Request, body: bytes, waits: Callable[[str
             answer = context.aws.call(
                 "sagemaker-runtime", "InvokeEndpoint", f"the model {request.target}", **members
             )
-            return _answer(answer, started)
+            return _answer(request, answer, started)
         except AwsError as error:
             if error.code != _NOT_READY:
                 raise _explained(context, request, error) from None
             if time.monotonic() + _AGAIN_SECONDS > end:
                 raise HostingError(
                     f"the model {request.target} is not ready after {_READY_SECONDS:.0f} s, and "
-                    f"SageMaker waits no longer for a load: see mme logs --model {request.target}"
+                    "SageMaker waits no longer for a load: see mme logs --model "
+                    f"{quote(request.target)}"
                 ) from None
         if not told:
             waits(
@@ -100,8 +100,13 @@ def _members(context: Context, request: Request, body: bytes) -> dict[str, Any]:
     return {**members, "Accept": request.accept} if request.accept else members
 
 
-def _answer(answer: Mapping[str, Any], started: float) -> Answer:
-    body = answer["Body"].read()
+def _answer(request: Request, answer: Mapping[str, Any], started: float) -> Answer:
+    try:
+        body = answer["Body"].read()
+    except BotoCoreError as error:
+        raise HostingError(
+            f"the answer of the model {request.target} breaks off ({error}): ask again"
+        ) from None
     latency = (time.monotonic() - started) * 1e3
     attributes = answer.get("CustomAttributes", "")
     number = attribute(attributes, _NUMBER)
@@ -126,6 +131,8 @@ def _explained(context: Context, request: Request, error: AwsError) -> HostingEr
         return RefusedError(
             f"the body is larger than the endpoint takes, which is 6 MB at older ones: {error.said}"
         )
+    if error.denied:
+        return RefusedError(str(error))
     if error.code != "ValidationError":
         return error
     if "Failed to download model data" in error.said:
@@ -157,15 +164,16 @@ def _model_error(request: Request, error: AwsError) -> HostingError:
     said = clean(_container_said(str(error.members.get("OriginalMessage") or error.said)))
     how = f"answers {status}" if status else "does not answer"
     return HostingError(
-        f"the model {request.target} {how}: {said}. See mme logs --errors --model {request.target}"
+        f"the model {request.target} {how}: {said}. See mme logs --errors --model "
+        f"{quote(request.target)}"
     )
 
 
 def _container_said(text: str) -> str:
     """The message of an error in JSON, as our container and multi-model-server write it."""
     try:
-        content = json.loads(text)
-    except ValueError:
+        content = orjson.loads(text)
+    except ValueError:  # also of what is nested too deep, with this parser
         content = None
     if isinstance(content, dict) and isinstance(content.get("message"), str):
         kind = content.get("type")

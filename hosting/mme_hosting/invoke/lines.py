@@ -54,15 +54,20 @@ def aws_cli(context: Context, request: Request, local: bool, output: str | None 
     if local:
         address = context.aws.client("sagemaker-runtime").meta.endpoint_url
         words.append(f"--endpoint-url {address}")
-    words += [f"{name} {shlex.quote(value)}" for name, value in _given(request, _OPTIONS)]
+    words += [f"{name}={shlex.quote(value)}" for name, value in _given(request, _OPTIONS)]
     if request.file is None:
         words.append(f"--body fileb://<(printf %s {shlex.quote(request.data)})")
     else:
         file = "/dev/stdin" if request.file == STDIN else str(request.file)
         words.append(f"--body {shlex.quote(f'fileb://{file}')}")
     # The CLI writes what it was told besides the body to standard output.
-    words.append(shlex.quote(output) if output else "/dev/fd/3 3>&1 1>&2")
+    words.append(shlex.quote(_file(output)) if output else "/dev/fd/3 3>&1 1>&2")
     return " ".join(words)
+
+
+def _file(name: str) -> str:
+    """The name of a file where options may stand, too."""
+    return f"./{name}" if name.startswith("-") else name
 
 
 def _given(request: Request, names: dict[str, str]) -> list[tuple[str, str]]:

@@ -89,7 +89,7 @@ class Request:
             HostingError: they cannot be read, or are more than SageMaker takes.
         """
         if self.file is None:
-            body = self.data.encode()
+            body = self.data.encode(errors="surrogateescape")  # as it was on the command line
         elif self.file == STDIN:
             body = stdin.read(LARGEST + 1)
         else:

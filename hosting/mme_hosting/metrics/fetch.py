@@ -16,6 +16,12 @@ from mme_hosting.metrics.catalogue import METRICS, Metric
 
 _SHORT: Final = (1, 5, 10, 20, 30)  # seconds that CloudWatch takes besides whole minutes
 _MOST_POINTS: Final = 3000
+_DAY: Final = 86400
+_KEPT: Final = ((3 * 3600, 60), (15 * _DAY, 300), (63 * _DAY, 3600))
+"""Seconds after which CloudWatch has values for no shorter period:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html"""
+_LONGEST: Final = 455 * _DAY
+"""Seconds that it keeps any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +110,23 @@ def _check(since: int, period: int) -> None:
             f"CloudWatch has no periods of {period} s: give 60 or a multiple, or one of "
             f"{', '.join(map(str, _SHORT))} for metrics that are published more often"
         )
+    if since > _LONGEST:
+        raise HostingError(f"CloudWatch keeps values for {_LONGEST // _DAY} days: give --since")
     if since < period or since // period > _MOST_POINTS:
         raise HostingError(
             f"{since} s in periods of {period} s are {since // period:,} values, and from 1 to "
             f"{_MOST_POINTS:,} are shown: give another --period or --since"
         )
+    for age, coarse in _KEPT:
+        if since > age and period % coarse:
+            raise HostingError(
+                f"of more than {_hours(age)} ago CloudWatch has only periods of {coarse} s and "
+                "multiples: give another --period or --since"
+            )
+
+
+def _hours(seconds: int) -> str:
+    return f"{seconds // _DAY} days" if seconds >= _DAY else f"{seconds // 3600} hours"
 
 
 def _variant(context: Context) -> str:

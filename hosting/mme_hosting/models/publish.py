@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final, Literal
 
 from mme_hosting.context import Context
-from mme_hosting.errors import HostingError
+from mme_hosting.errors import HostingError, RefusedError
 from mme_hosting.models.aliases import Snapshot, change, encryption, read, unknown
 from mme_hosting.models.listing import Archive, versions
 from mme_hosting.models.table import Alias, State, now
@@ -69,12 +70,15 @@ def publish(
 
     Raises:
         UserError: a name cannot be one of a model.
-        HostingError: what is there cannot be read or listed, or nothing can be made current.
+        RefusedError: what is there cannot be read or listed.
+        HostingError: nothing can be made current.
     """
     for name in found:
         check(name)
-    base = read(context)
-    there = versions(context, found)
+    try:
+        base, there = read(context), versions(context, found)
+    except HostingError as error:
+        raise RefusedError(str(error)) from None
     outcomes: dict[str, Outcome] = {}
     latest: dict[str, Version] = {}
     for name, path in found.items():
@@ -123,17 +127,20 @@ def _admit(
     """The version that the archive has already, or follows; raises what speaks against it."""
     alias = base.table.models.get(name)
     if base.table.is_going(name):
-        raise HostingError(f"{name} is being removed: mme models rm {name} finishes that")
+        raise HostingError(f"{name} is being removed: mme models rm {quote(name)} finishes that")
     if verb == "update" and alias is None:
         error = unknown(context, name, base.table.models)
         raise HostingError(f"{error} (a new model is for mme models add)")
+    if path.exists() and not path.is_file():  # a pipe has no end
+        raise UserError(f"{path} is no file")
     sha256 = digest(path)
     current = parse(alias.current) if alias else None
     if current and _has(current, sha256):
         return current
     if verb == "add" and alias:
         raise HostingError(
-            f"{name} is there with other content: mme models update --name {name} {path}"
+            f"{name} is there with other content: mme models update --name {quote(name)} "
+            f"{quote(str(path))}"
         )
     inspection = inspect_archive(path)
     if not inspection.loads:
@@ -181,9 +188,10 @@ def _lost(name: str, key: str, theirs: State, path: Path) -> str:
     if isinstance(theirs, Alias):
         return (
             f"{name}: somebody else made {theirs.current} current meanwhile, and that stays; yours "
-            f"is uploaded, and not current: mme models rollback {name} --to {key} makes it so"
+            f"is uploaded, and not current: mme models rollback {quote(name)} --to {quote(key)} "
+            "makes it so"
         )
     return (
         f"{name}: somebody else removed it meanwhile, and it stays so: "
-        f"mme models add --name {name} {path} uploads it again"
+        f"mme models add --name {quote(name)} {quote(str(path))} uploads it again"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Final
 
 from mme_hosting.context import Context
@@ -41,7 +42,8 @@ def look(context: Context, names: Sequence[str]) -> Plan:
         if name.endswith(SUFFIX):
             raise HostingError(
                 f"{name} is a key and no name: mme models rm takes names, and "
-                f"aws s3 rm {context.models.below(name)} deletes an archive that none stands for"
+                f"aws s3 rm {quote(str(context.models.below(name)))} deletes an archive that none "
+                "stands for"
             )
     base = read(context)
     table = base.table
@@ -76,7 +78,7 @@ def remove(context: Context, plan: Plan) -> dict[str, str]:
     change(context, marked, {**forgotten, **done})
     return {
         name: f"{name}: somebody else made {state.current} current meanwhile, and that stays: "
-        f"mme models rm {name} again removes it"
+        f"mme models rm {quote(name)} again removes it"
         for name, state in lost.items()
         if isinstance(state, Alias)
     }

@@ -7,6 +7,7 @@ update: the next request that goes by the name asks for another key.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 
 from mme_hosting.context import Context
 from mme_hosting.errors import HostingError
@@ -44,10 +45,7 @@ def look(context: Context, name: str, to: str | None = None) -> Step:
     key = _target(context, name, alias, to)
     place = context.models.below(key)
     if not context.aws.find("s3", "HeadObject", str(place), Bucket=place.bucket, Key=place.key):
-        raise HostingError(
-            f"{place} is gone, and {name} stays {alias.current}: mme models ls --versions {name} "
-            "shows what there is for --to"
-        )
+        raise HostingError(f"{place} is gone, and {name} stays {alias.current}: {_shows(name)}")
     return Step(base, name, alias.current, key)
 
 
@@ -67,17 +65,14 @@ def roll_back(context: Context, step: Step) -> None:
         what = f"made {theirs.current} current" if isinstance(theirs, Alias) else "removed it"
         raise HostingError(
             f"{step.name}: somebody else {what} meanwhile, and that stays: look with mme models ls "
-            f"{step.name}, and run it again if need be"
+            f"{quote(step.name)}, and run it again if need be"
         )
 
 
 def _target(context: Context, name: str, alias: Alias, to: str | None) -> str:
     if to is None:
         if not alias.previous:
-            raise HostingError(
-                f"nothing was current before {alias.current}: mme models ls --versions {name} "
-                "shows what there is for --to"
-            )
+            raise HostingError(f"nothing was current before {alias.current}: {_shows(name)}")
         return alias.previous[0]
     if to.endswith(SUFFIX):
         version = parse(to)
@@ -95,3 +90,7 @@ def _target(context: Context, name: str, alias: Alias, to: str | None) -> str:
         numbers = [str(each.version.number) for each in there if each.version]
         raise HostingError(f"{name} has no version {to}: there are {', '.join(numbers) or 'none'}")
     return found[0]
+
+
+def _shows(name: str) -> str:
+    return f"mme models ls --versions {quote(name)} shows what there is for --to"

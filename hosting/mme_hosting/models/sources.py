@@ -90,7 +90,8 @@ def _on_disk(path: Path) -> Sources:
         return {name_of(path): path}
     if (path / MANIFEST).is_file():
         return _of_manifest(path)
-    return {name_of(file): file for file in sorted(path.glob(f"*{SUFFIX}"))}
+    # No hidden ones, as macOS puts them beside files on other disks.
+    return {name_of(file): file for file in sorted(path.glob(f"[!.]*{SUFFIX}"))}
 
 
 def _of_manifest(directory: Path) -> Sources:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 KEPT: Final = 10
 """Previous versions that an alias knows; older archives stay, and are found by their keys."""
@@ -18,9 +18,10 @@ _REMEMBERED: Final = timedelta(days=1)  # longer than any command runs
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # What is not known here would be lost with the next change.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    changed: datetime
+    changed: AwareDatetime
     """When, in UTC."""
 
 
@@ -61,7 +62,7 @@ State = Alias | Removal | None
 class Table(BaseModel):
     """All names of an endpoint."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     models: dict[str, Alias] = {}

@@ -46,7 +46,7 @@ def decide(
                 continue
             if denies:
                 return "deny"
-            allowed = True
+            allowed |= statement.get("Effect") == "Allow"
     return "allow" if allowed else "implicit deny"
 
 
@@ -78,7 +78,7 @@ def _condition(
 ) -> bool:
     texts = [_text(each) for each in wanted]
     if operator == "Null":
-        return (value is None) == (texts[0].lower() == "true")
+        return (value is None) == ("true" in map(str.lower, texts))
     parsed = _OPERATOR.fullmatch(operator)
     if parsed is None:
         return otherwise

@@ -17,7 +17,8 @@ import orjson
 _CREDENTIAL: Final = re.compile(r"([^/\s=]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 _IN_HEADER: Final = "Credential="
 _IN_ADDRESS: Final = "X-Amz-Credential"
-_IN_OLDER_ADDRESS: Final = "AWSAccessKeyId"  # signature version 2, of S3 only: boto3's default
+_OLDER: Final = re.compile(r"AWS ([^/\s:=]+):")  # signature version 2, of S3 only
+_IN_OLDER_ADDRESS: Final = "AWSAccessKeyId"  # boto3's default
 _ANY_REGION: Final = "us-east-1"  # that version does not say it
 _PREFIXES: Final = {"monitoring": "cloudwatch", "tagging": "tag"}
 """Where IAM has another name for a service than its signatures."""
@@ -48,7 +49,10 @@ class Operation:
 
 def signer(environ: Mapping[str, Any]) -> Signer | None:
     """By whom a request is, from its header or, of a presigned URL, its address; None: unsigned."""
-    _, found, scope = environ.get("HTTP_AUTHORIZATION", "").partition(_IN_HEADER)
+    header = environ.get("HTTP_AUTHORIZATION", "")
+    if signed := _OLDER.match(header):
+        return Signer(signed[1], _ANY_REGION, "s3")
+    _, found, scope = header.partition(_IN_HEADER)
     if not found:
         query = parse_qs(environ.get("QUERY_STRING", ""))
         if older := query.get(_IN_OLDER_ADDRESS):
@@ -62,15 +66,17 @@ def signer(environ: Mapping[str, Any]) -> Signer | None:
 
 
 def operation(environ: dict[str, Any]) -> Operation | None:
-    """What a request asks for; None for a protocol that is not known here."""
+    """What a request asks for; None for a protocol that is not known here, or two at once."""
     target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+    form = {name: values[0] for name, values in form_of(environ).items()}
     if target:
+        if "Action" in form:  # whoever answers takes this one
+            return None
         try:
             members = orjson.loads(body(environ) or b"{}")
         except orjson.JSONDecodeError:  # moto says what is wrong
             members = {}
         return Operation(target, members if isinstance(members, dict) else {})
-    form = {name: values[0] for name, values in form_of(environ).items()}
     return Operation(form["Action"], form) if "Action" in form else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
 from mme_local.iam.decisions import Ask
@@ -107,7 +107,10 @@ def asks(environ: dict[str, Any], exists: Callable[[str, str], bool]) -> Iterato
             # Else S3 would tell by a 404 what there is, to whom it may not.
             yield Ask("s3:ListBucket", _arn(bucket))
     elif (method, word) == ("POST", "delete"):
-        for each in _keys(body(environ)):
+        keys = _keys(body(environ))
+        if keys is None:
+            yield Ask(UNKNOWN, _arn(bucket))
+        for each in keys or ():
             yield Ask("s3:DeleteObject", _arn(bucket, each))
     else:
         yield Ask(_on_bucket(method, word), _arn(bucket), _listing(query))
@@ -122,7 +125,7 @@ def _besides(environ: Mapping[str, Any], action: str, bucket: str, key: str) -> 
     if "HTTP_X_AMZ_ACL" in environ:
         yield Ask("s3:PutObjectAcl", _arn(bucket, key))
     if source := environ.get("HTTP_X_AMZ_COPY_SOURCE"):
-        name = unquote(source.partition("?")[0].lstrip("/"))
+        name = unquote(urlsplit(source).path).lstrip("/")  # as moto reads it, also of //host/...
         yield Ask("s3:GetObject", _arn(*name.partition("/")[::2]))
 
 
@@ -135,9 +138,9 @@ def _on_bucket(method: str, word: str) -> str:
 
 
 def _word(query: Mapping[str, list[str]]) -> str:
-    """What the query says that the request is about, besides parameters; an upload's counts."""
+    """What the query says that the request is about, besides parameters; of two, no operation."""
     found = [name for name in query if name in _WORDS]
-    return "uploadId" if "uploadId" in found else found[0] if found else ""
+    return "&".join([name for name in found if name != "versionId"] or found)
 
 
 def _listing(query: Mapping[str, list[str]]) -> Context:
@@ -158,10 +161,10 @@ def _arn(bucket: str, key: str = "") -> str:
     return f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
 
 
-def _keys(content: bytes) -> list[str]:
-    """The keys of DeleteObjects; none of what is no XML, which S3 refuses."""
+def _keys(content: bytes) -> list[str] | None:
+    """The keys of DeleteObjects; None of what is no XML, as chunks that moto puts together."""
     try:
         root = ElementTree.fromstring(content)  # noqa: S314 - moto reads it so, too
     except ElementTree.ParseError:
-        return []
+        return None
     return [each.text or "" for each in root.iterfind("{*}Object/{*}Key")]

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from mme_hosting.aws import Aws
 from mme_hosting.errors import HostingError
-from mme_hosting.fit.archives import Packed, in_directory, in_s3, sample
+from mme_hosting.fit.archives import Packed, in_directory, in_s3, of_endpoint, sample
 from mme_training.s3 import parse
+from support import hosted_models
 from support.aws import aws
+from support.hosted_models import archive, key_of, make
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,28 @@ def test_those_below_a_prefix_are_found(bucket: str, tmp_path: Path, prefix: str
     assert [each.name for each in found.all] == ["a.tar.gz", "b/c.tar.gz"]
     assert found.fetch(found.all[1], tmp_path).read_bytes() == b"many/b/c.tar.gz"
     assert found.all[1].size == len("many/b/c.tar.gz")
+
+
+def test_those_of_an_endpoint_are_the_current_ones_and_those_without_a_name(
+    bucket: str, tmp_path: Path
+) -> None:
+    context = make()
+    paths = [archive(tmp_path / f"{each}.tar.gz", each) for each in ("one", "two")]
+    first, second = (key_of(path, "a", number) for number, path in enumerate(paths, 1))
+    hosted_models.run(context, "add", "a", paths[0])
+    hosted_models.run(context, "update", "a", paths[1])
+    hosted_models.run(context, "add", "gone", paths[0])
+    gone = context.models.below(key_of(paths[0], "gone", 1))
+    s3 = boto3.client("s3")
+    s3.delete_object(Bucket=gone.bucket, Key=gone.key)
+    s3.put_object(Bucket=gone.bucket, Key=context.models.below("b.tar.gz").key, Body=b"12")
+    found = of_endpoint(context)
+    size = paths[1].stat().st_size
+    assert found.all == (
+        Packed(second, size, ("a", second, first)),
+        Packed("b.tar.gz", 2, ("b.tar.gz", "b.tar.gz")),
+    )
+    assert found.fetch(found.all[0], tmp_path).read_bytes() == paths[1].read_bytes()
 
 
 def test_none_is_told(bucket: str, tmp_path: Path) -> None:

@@ -10,9 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from mme_hosting.errors import HostingError
+from mme_hosting.fit.archives import Packed
 from mme_hosting.fit.traffic import read, zipf, zipf_shares
 
-NAMES = ["a.tar.gz", "b.tar.gz", "city/c.tar.gz"]
+NAMES = [
+    Packed("a.tar.gz", 1),
+    Packed("b.tar.gz", 1),
+    Packed("city/c/2-0123456789ab.tar.gz", 1, ("city/c", "city/c/1-ba9876543210.tar.gz")),
+]
 ROWS = [(3.0, "b"), (1.0, "a.tar.gz"), (2.0, "a"), (4.0, "city/c")]
 TIMES = [datetime.fromtimestamp(1.7e9 + time, UTC) for time, _ in ROWS]
 
@@ -56,6 +61,15 @@ def test_a_log_of_names_has_no_rate(tmp_path: Path) -> None:
     assert (traffic.rate, traffic.unknown) == (None, 1)
 
 
+def test_a_model_by_its_name_or_the_key_of_any_version(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    keys = [NAMES[2].name, NAMES[2].also[1], "city/c/3-000000000000.tar.gz"]
+    file.write_text("\n".join(["city/c", *keys]))
+    traffic = read(file, NAMES)
+    assert traffic.trace == [2, 2, 2, 3] * 2
+    assert traffic.what.endswith("4 requests, 2 models")
+
+
 def test_the_rate_is_the_busiest_minutes(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     times = [0, *range(120, 180), 300]
@@ -69,6 +83,11 @@ def test_the_rate_is_the_busiest_minutes(tmp_path: Path) -> None:
         ("t.csv", "name\na\n", "row 1 has no model"),
         ("t.csv", "model,time\na,1\nb,\n", "1 of 2 requests have no time"),
         ("t.csv", "model,time\na,noon\n", "noon"),
+        ("t.csv", "model,time\na,nan\na,1\n", "nan is no time"),
+        ("t.jsonl", '{"model": "a", "time": [1]}', r"\[1\] is no time"),
+        ("t.jsonl", '{"model": "a", "time": 1' + "0" * 400 + "}", "is no time"),
+        ("t.jsonl", "[" * 99_999, "cannot be read"),
+        ("T.JSONL", "[1]\n", "row 1 is no record"),
         ("t.jsonl", "[1]\n", "row 1 is no record"),
         ("t.jsonl", "{\n", "cannot be read"),
         ("t.parquet", "no", "cannot be read"),

@@ -71,6 +71,12 @@ def test_a_shell_leaves_every_word_as_it_is(context, make, tmp_path):
     assert shown.stderr == b""
 
 
+def test_names_that_look_like_options_are_none(context):
+    line = aws_cli(context(), request(target="-a/1.tar.gz"), local=True, output="-o")
+    assert "--target-model=-a/1.tar.gz " in line
+    assert line.endswith(" ./-o")
+
+
 def test_files_and_standard_input(context):
     file, stdin = request(file=Path("my rows.csv")), request(file=Path("-"))
     assert "--data-binary '@my rows.csv'" in curl(context(), file, local=True)

@@ -84,6 +84,7 @@ def test_bodies(tmp_path):
     file = tmp_path / "rows.csv"
     file.write_bytes(b"1,2\r\n")
     assert request(data="ä").body(io.BytesIO()) == "ä".encode()
+    assert request(data="\udcff").body(io.BytesIO()) == b"\xff"  # as Python has a byte of argv
     assert request(file=file).body(io.BytesIO()) == b"1,2\r\n"
     assert request(file=Path("-")).body(io.BytesIO(b"\0\n")) == b"\0\n"
 

@@ -73,6 +73,11 @@ def test_a_file_that_was_deleted_meanwhile_is_made_again(context: Context) -> No
         (b"no json", "its content: Invalid JSON"),
         (b'{"version": 2}', "version: Input should be 1"),
         (b'{"models": {"a": {"changed": "2026-01-01T00:00:00Z"}}}', r"models\.a\.current: Field"),
+        (b'{"model": {}}', "model: Extra inputs"),
+        (
+            b'{"removed": {"a": {"changed": "2026-01-01T00:00:00"}}}',
+            r"removed\.a\.changed: Input should have timezone info",
+        ),
     ],
 )
 def test_a_file_of_somebody_else_is_left_alone(context: Context, content: bytes, said: str) -> None:

@@ -6,7 +6,8 @@ import boto3
 import pytest
 
 from mme_hosting.context import Context
-from mme_hosting.models.aliases import resolve
+from mme_hosting.errors import RefusedError
+from mme_hosting.models.aliases import FILE, resolve
 from mme_hosting.models.publish import publish
 from mme_training.errors import UserError
 from support.archives import tar
@@ -122,6 +123,15 @@ def test_an_archive_that_is_gone_is_uploaded_again(context: Context, tmp_path) -
 def test_names_that_none_can_have(context: Context, tmp_path, name: str) -> None:
     with pytest.raises(UserError):
         run(context, "add", name, archive(tmp_path / "a.tar.gz"))
+    assert keys() == []
+
+
+def test_a_table_that_cannot_be_read_is_known_before_anything_is_done(
+    context: Context, tmp_path
+) -> None:
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"models/{FILE}", Body=b"{")
+    with pytest.raises(RefusedError, match="no file of aliases"):
+        run(context, "add", "a", archive(tmp_path / "a.tar.gz"))
     assert keys() == []
 
 

@@ -47,7 +47,7 @@ def files(directory: Path, *names: str) -> Path:
 
 
 def test_files_and_directories(tmp_path) -> None:
-    directory = files(tmp_path / "d", "A.tar.gz", "B.tar.gz", "notes.txt")
+    directory = files(tmp_path / "d", "A.tar.gz", "B.tar.gz", "notes.txt", "._A.tar.gz")
     one = files(tmp_path / "e", "C.tar.gz") / "C.tar.gz"
     found = find([str(directory), str(one)], no_client)
     assert found == {"A": directory / "A.tar.gz", "B": directory / "B.tar.gz", "C": one}

@@ -166,6 +166,64 @@ def test_a_bucket_in_the_hosts_name(user: Any, bucket: str, clients: Clients) ->
         assert httpx.get(url, headers=host, trust_env=False).status_code == status
 
 
+def signed(user: Any, service: str) -> dict[str, str]:
+    """The header that a request is signed with; the signature itself is not checked."""
+    scope = f"Credential={user.key}/20260101/us-east-1/{service}/aws4_request"
+    return {"authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"}
+
+
+def test_a_header_of_the_older_signature(user: Any, bucket: str, clients: Clients) -> None:
+    ann = user(allow("s3:GetObject", f"{S3}{bucket}/models/*"))
+    header = {"authorization": f"AWS {ann.key}:c2lnbmF0dXJl"}
+    for key, status in (("models/a.tar.gz", 200), ("other", 403)):
+        url = f"{clients.endpoint}/{bucket}/{key}"
+        assert httpx.get(url, headers=header, trust_env=False).status_code == status
+
+
+def test_a_copys_source_is_what_is_copied(user: Any, bucket: str, clients: Clients) -> None:
+    ann = user(allow("s3:*", [f"{S3}own", f"{S3}own/*"]))
+    clients.client("s3").create_bucket(Bucket="own")
+    headers = {**signed(ann, "s3"), "x-amz-copy-source": f"//own/{bucket}/models/a.tar.gz"}
+    answer = httpx.put(f"{clients.endpoint}/own/copy", headers=headers, trust_env=False)
+    assert answer.status_code == 403
+    assert f"{S3}{bucket}/models/a.tar.gz" in answer.text
+
+
+def test_keys_to_delete_that_come_in_chunks(user: Any, bucket: str, clients: Clients) -> None:
+    ann = user(allow("s3:DeleteObject", f"{S3}{bucket}/own/*"))
+    content = b"<Delete><Object><Key>models/a.tar.gz</Key></Object></Delete>"
+    chunked = {
+        "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "content-encoding": "aws-chunked",
+        "x-amz-decoded-content-length": str(len(content)),
+    }
+    answer = httpx.post(
+        f"{clients.endpoint}/{bucket}?delete",
+        headers={**signed(ann, "s3"), **chunked},
+        content=b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content),
+        trust_env=False,
+    )
+    assert answer.status_code == 403
+    clients.client("s3").head_object(Bucket=bucket, Key="models/a.tar.gz")
+
+
+def test_a_request_for_two_settings_is_neither(user: Any, bucket: str, clients: Clients) -> None:
+    ann = user(allow("s3:GetBucketTagging", f"{S3}{bucket}"))
+    url = f"{clients.endpoint}/{bucket}?tagging&policy"
+    assert httpx.get(url, headers=signed(ann, "s3"), trust_env=False).status_code == 403
+
+
+def test_a_request_for_two_operations_is_neither(user: Any, clients: Clients) -> None:
+    ann = user(allow("iam:GetUser"))
+    answer = httpx.post(
+        clients.endpoint,
+        headers={**signed(ann, "iam"), "x-amz-target": "IAM.GetUser"},
+        data={"Action": "ListUsers", "Version": "2010-05-08"},
+        trust_env=False,
+    )
+    assert answer.status_code == 403
+
+
 def arn(service: str, resource: str) -> str:
     return f"arn:aws:{service}:us-east-1:{ACCOUNT}:{resource}"
 

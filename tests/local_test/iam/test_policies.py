@@ -26,6 +26,11 @@ def test_nothing_is_allowed_by_itself() -> None:
     assert verdict() == "implicit deny"
 
 
+def test_only_allow_allows() -> None:
+    assert verdict(statement("deny")) == "implicit deny"
+    assert verdict({"Action": "*", "Resource": "*"}) == "implicit deny"
+
+
 def test_a_deny_counts_for_more_than_an_allow() -> None:
     assert verdict(statement(), statement("Deny")) == "deny"
     assert verdict(statement("Deny"), statement()) == "deny"
@@ -90,6 +95,7 @@ KEY = "sagemaker:TargetModel"
         ({"ForAnyValue:StringLike": {KEY: ["company_b/*", "company_a/*"]}}, True, False),
         ({"ForAllValues:StringLike": {KEY: ["company_a/*"]}}, True, True),
         ({"Null": {KEY: "true"}}, False, True),
+        ({"Null": {KEY: []}}, True, False),
         ({"StringLike": {KEY: "company_a/*"}, "StringEquals": {"aws:x": "y"}}, False, False),
         ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, False, False),
     ],
