@@ -100,14 +100,31 @@ def apply(plan: Plan, present: Present, run: Run) -> None:
         HostingError: it ends otherwise, and what there is now.
     """
     run.before = run.before or present.endpoint
-    for step in plan.first:
-        do(step, run, present.endpoint)
-    if plan.first:
-        _check_answers(run)
+    try:
+        for step in plan.first:
+            do(step, run, present.endpoint)
+        if plan.first:
+            _check_answers(run)
+    except HostingError:
+        _scale_again(plan, run)
+        raise
     for step in plan.then:
         do(step, run, present.endpoint)
     if not plan.first:
         _check_answers(run)
+
+
+def _scale_again(plan: Plan, run: Run) -> None:
+    """Bring back the autoscaling that this run has taken away for an update that has failed."""
+    if not any(step.service == "application-autoscaling" for step in run.done):
+        return
+    try:
+        for step in plan.back:
+            run.aws.call(step.service, step.operation, step.resource, **step.request)
+    except AwsError as error:
+        run.progress.say(f"{run.name} is not autoscaled any more: {error}. mme deploy mends it")
+    else:
+        run.progress.say(f"{run.name} is autoscaled as before")
 
 
 def do(step: Step, run: Run, planned: Endpoint | None) -> None:

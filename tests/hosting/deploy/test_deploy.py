@@ -234,6 +234,18 @@ def test_a_health_check_that_fails_takes_an_update_back(checked: Deployed):
     assert checked.deploy()["configuration"] != first["configuration"]
 
 
+def test_an_update_that_is_taken_back_leaves_the_autoscaling_as_it_was(checked: Deployed):
+    with_check(checked, "good.csv", autoscaling={"max": 2, "invocations_per_instance": 7.0})
+    checked.deploy()
+    with_check(checked, "bad.csv", autoscaling={"max": 3}, instance_type="ml.c5.large")
+    said = checked.deploy(status=1)
+    assert "is autoscaled as before" in said["stderr"]
+    done = [step["operation"] for step in said["steps"] if step["done"]]
+    assert done[-3:] == ["DeleteScalingPolicy", "DeregisterScalableTarget", "UpdateEndpoint"]
+    with_check(checked, "good.csv", autoscaling={"max": 2, "invocations_per_instance": 7.0})
+    assert checked.deploy()["steps"] == []
+
+
 def test_one_that_is_killed_is_still_taken_back_by_the_next(checked: Deployed):
     with_check(checked, "good.csv")
     first = checked.deploy()

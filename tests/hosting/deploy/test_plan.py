@@ -83,6 +83,9 @@ class World:
     def _initial(self, config: str) -> int:
         return int(self.configs[config]["ProductionVariants"][0]["InitialInstanceCount"])
 
+    def _type(self, config: str) -> str:
+        return str(self.configs[config]["ProductionVariants"][0]["InstanceType"])
+
     def CreateModel(self, ModelName: str, **rest: Any) -> None:  # noqa: N802, N803
         assert ModelName not in self.models
         self.models[ModelName] = {"ModelName": ModelName, "CreationTime": self.now, **rest}
@@ -110,6 +113,8 @@ class World:
         RetainAllVariantProperties: bool = False,  # noqa: N803
     ) -> None:
         assert self.endpoint
+        if self.target and "by-hand" not in self.policies:
+            assert self._type(self.endpoint.config) == self._type(EndpointConfigName)
         retains = RetainAllVariantProperties
         count = self.endpoint.desired if retains else self._initial(EndpointConfigName)
         self.endpoint = Endpoint("InService", EndpointConfigName, current=count, desired=count)
@@ -262,6 +267,25 @@ def test_an_autoscaled_endpoint_keeps_its_instances_over_an_update(world: World)
     assert update.request["RetainAllVariantProperties"] is True
     assert world.endpoint
     assert world.endpoint.desired == 4
+
+
+def test_another_instance_type_is_had_while_nothing_scales_the_endpoint(world: World):
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html."""
+    before = wanted(autoscaling={"max": 4, "invocations_per_instance": 7})
+    world.deploy(before)
+    plan = world.plan(wanted(autoscaling={"max": 5}, instance_type="ml.m5.xlarge"))
+    assert operations(plan)[-5:] == [
+        "DeleteScalingPolicy",
+        "DeregisterScalableTarget",
+        "UpdateEndpoint",
+        "RegisterScalableTarget",
+        "PutScalingPolicy",
+    ]
+    assert [step.request for step in plan.back] == [before.target, before.policy]
+    assert "autoscaling is off during the update" in plan.notes[-1]
+    other_model = world.plan(wanted(autoscaling={"max": 4}, environment={"MME_HOSTS": "1"}))
+    assert other_model.back == ()
+    assert "DeregisterScalableTarget" not in operations(other_model)
 
 
 def test_the_configuration_that_was_replaced_is_kept_and_older_ones_go(world: World):
