@@ -13,7 +13,7 @@ def archives(context: Context) -> Place:
 
     It is beside the models' own prefix: what is trained is not served before somebody says so.
     """
-    return _place(context).below("archives/")
+    return place(context).below("archives/")
 
 
 def job_options(context: Context) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def job_options(context: Context) -> dict[str, Any]:
     options: dict[str, Any] = {
         "role": context.role,
         "image": context.image,
-        "s3_prefix": str(_place(context)),
+        "s3_prefix": str(place(context)),
         "models_prefix": str(archives(context)),
         "region": context.aws.region,
         "tags": dict(deployment.tags),
@@ -39,6 +39,7 @@ def job_options(context: Context) -> dict[str, Any]:
     return options
 
 
-def _place(context: Context) -> Place:
+def place(context: Context) -> Place:
+    """The prefix of rows, checkpoints and artifacts, which is beside that of the models."""
     models = context.models
     return Place(models.bucket, f"{models.key.rstrip('/') or 'models'}-training/")

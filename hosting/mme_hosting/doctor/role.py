@@ -16,7 +16,7 @@ from mme_hosting.errors import HostingError
 from mme_hosting.iam.policies import execution
 from mme_training.execution_role import refusal, trusts_sagemaker
 
-_NEEDED: Final = ("Models", "Results", "ListModels", "Login", "Image")
+_NEEDED: Final = ("Models", "Training", "ListModels", "Login", "Image")
 """The statements of the role's policy without which no endpoint starts."""
 _ELSEWHERE: Final = ("Key",)
 """Those that another policy than the role's may stand in for."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from mme_hosting.context import VARIANT, Context
 from mme_hosting.deploy.resources import alarm_prefix
+from mme_hosting.training import place
 
 DEFAULT_REPOSITORY: Final = "xgboost-mme"
 """Where ``mme push`` pushes to."""
@@ -44,6 +45,11 @@ class Arns:
     def object(self, name: str) -> str:
         """What is called `name` below the prefix of the models."""
         return f"{self.bucket}/{self.context.models.below(name).key}"
+
+    @property
+    def training(self) -> str:
+        """All that training jobs read and write, archives that are not published yet included."""
+        return f"{self.bucket}/{place(self.context).below('*').key}"
 
     @property
     def repository(self) -> str:

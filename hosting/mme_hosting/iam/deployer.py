@@ -131,9 +131,9 @@ def _storage(context: Context, arns: Arns) -> tuple[Statement | None, ...]:
         allow(
             "Archives",
             ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
-            [arns.objects],
+            [arns.objects, arns.training],
         ),
-        list_models(context, or_whole=True),
+        list_models(context, or_whole=True, training=True),
         allow_key("Key", context, ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey")),
         allow_key("Volumes", context, ("kms:CreateGrant",), FOR_AWS),
     )

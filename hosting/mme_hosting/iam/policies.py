@@ -22,6 +22,7 @@ from mme_hosting.iam.document import (
     document,
 )
 from mme_hosting.settings import Vpc
+from mme_hosting.training import place
 from mme_training.execution_role import SAGEMAKER
 
 ENDPOINT_LOGS: Final = "/aws/sagemaker/Endpoints"
@@ -74,7 +75,8 @@ def execution(context: Context, training: bool = False) -> Document:
 
     Args:
         context: the endpoint.
-        training: whether training jobs have the role too, with data and results below the prefix.
+        training: whether training jobs have the role too, with data and results at the prefix that
+            ``mme train many`` has for them.
 
     Raises:
         HostingError: the account cannot be asked for.
@@ -87,8 +89,8 @@ def execution(context: Context, training: bool = False) -> Document:
     writes = ("kms:Encrypt", "kms:GenerateDataKey") if training else ()
     return document(
         allow("Models", ("s3:GetObject",), [arns.objects]),
-        allow("Results", ("s3:PutObject",), [arns.objects]) if training else None,
-        list_models(context),
+        allow("Training", ("s3:GetObject", "s3:PutObject"), [arns.training]) if training else None,
+        list_models(context, training=training),
         allow_key("Key", context, ("kms:Decrypt", *writes)),
         allow_key("Volumes", context, ("kms:CreateGrant",), FOR_AWS),
         allow("Login", ECR_LOGIN, ANYTHING),
@@ -126,15 +128,16 @@ def caller(context: Context, models: Sequence[str] = (), aliases: bool = False) 
     )
 
 
-def list_models(context: Context, or_whole: bool = False) -> Statement:
-    """The statement that lets the keys below the prefix be listed.
+def list_models(context: Context, or_whole: bool = False, training: bool = False) -> Statement:
+    """The statement that lets the keys below the prefix be listed, with `training` also its own.
 
     `or_whole` allows requests that name no prefix as well: to ask for the bucket itself is one, and
     for an object that is not there, S3 says so only to those.
     """
     key = context.models.key
     operator = "StringLikeIfExists" if or_whole else "StringLike"
-    below = {operator: {"s3:prefix": [f"{key}*"]}} if key else None
+    keys = [key, *([place(context).key] if training else [])]
+    below = {operator: {"s3:prefix": [f"{each}*" for each in keys]}} if key else None
     return allow("ListModels", ("s3:ListBucket",), [Arns(context).bucket], below)
 
 

@@ -21,6 +21,7 @@ from mme_hosting.errors import HostingError
 from mme_hosting.iam import policies
 from mme_hosting.iam.deployer import deployer
 from mme_hosting.settings import Deployment
+from mme_hosting.training import job_options
 from support.aws import ACCOUNT, REGION, ROLE, aws
 from support.policies import actions, findings, statement
 
@@ -129,9 +130,25 @@ def test_a_whole_bucket_is_listed_without_a_condition():
     assert "Condition" not in statement(policy, "ListModels")
 
 
+def test_training_has_the_prefix_that_its_jobs_are_given():
+    of = context(models="s3://bucket/houses/models/")
+    given = job_options(of)["s3_prefix"].removeprefix("s3://")
+    policy = policies.execution(of, training=True)
+    assert statement(policy, "Training") == {
+        "Sid": "Training",
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject"],
+        "Resource": [f"arn:aws:s3:::{given}*"],
+    }
+    below = given.removeprefix("bucket/")
+    listed = statement(policy, "ListModels")["Condition"]["StringLike"]["s3:prefix"]
+    assert listed == ["houses/models/*", f"{below}*"]
+    assert f"arn:aws:s3:::{given}*" in statement(deployer(of), "Archives")["Resource"]
+
+
 def test_training_writes_results_and_logs():
     policy = policies.execution(context(kms_key=KEY), training=True)
-    assert statement(policy, "Results")["Action"] == ["s3:PutObject"]
+    assert "s3:PutObject" in statement(policy, "Training")["Action"]
     assert any("TrainingJobs" in each for each in statement(policy, "Logs")["Resource"])
     assert "kms:GenerateDataKey" in actions(policy)
     assert "kms:GenerateDataKey" not in actions(policies.execution(context(kms_key=KEY)))
