@@ -245,11 +245,21 @@ def test_an_update_says_which_settings_change(world: World):
     assert "replaces the instances" in plan.notes[0]
 
 
-def test_what_may_be_secret_is_not_shown(world: World):
-    world.deploy(wanted(environment={"MY_API_KEY": "abc"}))
-    plan = world.plan(wanted(environment={"MY_API_KEY": "def"}))
+@pytest.mark.parametrize(
+    "name", ["MY_API_KEY", "DB_PASSWD", "PGPASS", "DB_PWD", "AUTHORIZATION", "SENTRY_DSN", "A_CERT"]
+)
+def test_what_may_be_secret_is_not_shown(world: World, name: str):
+    world.deploy(wanted(environment={name: "abc"}))
+    plan = world.plan(wanted(environment={name: "def"}))
     assert "abc" not in str([s.changes for s in plan.steps])
     assert "def" not in str([s.changes for s in plan.steps])
+
+
+def test_a_url_with_a_password_is_not_shown(world: World):
+    plan = world.plan(wanted(environment={"DATABASE": "postgres://me:abc@host/db", "HOST": "h"}))
+    shown = {each.setting: each.new for step in plan.steps for each in step.changes}
+    assert shown["environment.DATABASE"] == "(hidden)"
+    assert shown["environment.HOST"] == "h"
 
 
 def test_scaling_keeps_the_instances(world: World):
