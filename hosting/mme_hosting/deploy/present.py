@@ -9,7 +9,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from mme_hosting.aws import Aws
-from mme_hosting.deploy.resources import Request, Resources, alarm_prefix, policy_name, scaled
+from mme_hosting.deploy.resources import (
+    DIGITS,
+    Request,
+    Resources,
+    alarm_prefix,
+    policy_name,
+    scaled,
+)
 
 IN_PROGRESS: Final = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 """Statuses in which SageMaker takes no other change; Deleting is another such, without a way back.
@@ -73,7 +80,7 @@ class Present:
 
 def is_own(endpoint: str, name: str) -> bool:
     """Whether a model or configuration was made for an endpoint by a deployment."""
-    return bool(re.fullmatch(rf"{re.escape(endpoint)}-[0-9a-f]{{8}}", name))
+    return bool(re.fullmatch(rf"{re.escape(endpoint)}-[0-9a-f]{{{DIGITS}}}", name))
 
 
 def find_endpoint(aws: Aws, name: str) -> Endpoint | None:

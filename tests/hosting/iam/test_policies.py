@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,17 @@ def test_a_whole_bucket_is_listed_without_a_condition():
     policy = policies.execution(context(models="s3://bucket"))
     assert statement(policy, "Models")["Resource"] == ["arn:aws:s3:::bucket/*"]
     assert "Condition" not in statement(policy, "ListModels")
+
+
+def test_what_belongs_to_an_endpoint_of_a_longer_name_is_not_allowed():
+    allowed = [
+        re.compile(re.escape(arn).replace(r"\?", ".").replace(r"\*", ".*"))
+        for arn in statement(deployer(context()), "Endpoint")["Resource"]
+    ]
+    for kind in ("model", "endpoint-config"):
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/houses"
+        assert any(each.fullmatch(f"{arn}-0123abcd") for each in allowed)
+        assert not any(each.fullmatch(f"{arn}-2-0123abcd") for each in allowed)
 
 
 def test_training_has_the_prefix_that_its_jobs_are_given():
