@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from botocore.session import get_session
+from botocore.loaders import create_loader
+from botocore.model import ServiceModel
 
 from mme_hosting.aws import Aws, AwsError
 from mme_hosting.context import is_gpu
@@ -116,5 +117,6 @@ def _quotas(aws: Aws, names: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _types(enumeration: str) -> list[str]:
-    """One of boto3's enumerations: no call is made."""
-    return list(get_session().get_service_model(_SERVICE).shape_for(enumeration).enum)
+    """One of boto3's enumerations: no call is made, and no profile is asked for."""
+    model = ServiceModel(create_loader().load_service_model(_SERVICE, "service-2"))
+    return list(model.shape_for(enumeration).enum)
