@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mme_hosting.aws import Aws, AwsError
-from mme_hosting.context import VARIANT
 from mme_hosting.deploy import advice
 from mme_hosting.deploy.log_tail import last_lines
 from mme_hosting.deploy.plan import Plan
@@ -291,7 +290,7 @@ def _go_back(run: Run, before: Endpoint, why: HostingError) -> None:
         run.aws.call("sagemaker", _UPDATE, what, **request)
         ended = settled(run.aws, run.name, run.progress)
         if ended and ended.config == before.config and ended.desired != before.desired:
-            capacity = {"VariantName": VARIANT, "DesiredInstanceCount": before.desired}
+            capacity = {"VariantName": before.variant, "DesiredInstanceCount": before.desired}
             again = {"EndpointName": run.name, "DesiredWeightsAndCapacities": [capacity]}
             run.aws.call("sagemaker", _SCALE, what, **again)
             ended = settled(run.aws, run.name, run.progress)

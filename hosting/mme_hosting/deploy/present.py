@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mme_hosting.aws import Aws
+from mme_hosting.context import VARIANT
 from mme_hosting.deploy.resources import (
     DIGITS,
     Request,
@@ -41,6 +42,8 @@ class Endpoint:
     desired: int = 0
     """Instances that it is to have."""
     arn: str = ""
+    variant: str = VARIANT
+    """Name of its production variant; others give theirs another."""
 
     @property
     def goes_to(self) -> str:
@@ -104,6 +107,7 @@ def endpoint_of(found: Mapping[str, Any]) -> Endpoint:
         current=variant.get("CurrentInstanceCount", 0),
         desired=variant.get("DesiredInstanceCount", 0),
         arn=found.get("EndpointArn", ""),
+        variant=variant.get("VariantName", VARIANT),
     )
 
 
