@@ -288,17 +288,33 @@ def _mistake(found: Any) -> str:
             return f"{name} is not given (mme init writes a file with it)"
         case "extra_forbidden":
             return f"{name} is not a setting{_hint(str(found['loc'][-1]), found['loc'][:-1])}"
+        case "string_pattern_mismatch" if example := _example(found["loc"]):
+            return f"{name}: {found['msg']}, as {example} does"
         case "string_type":
             return f"{name}: {found['msg']}: write it in quotes"
         case _:
             return f"{name}: {found['msg']}"
 
 
-def _hint(name: str, within: tuple[Any, ...] = ()) -> str:
+def _example(location: tuple[Any, ...]) -> Any:
+    """What a setting could be; None where that is not known."""
+    field = _fields(location[:-1]).get(location[-1])
+    if field is None:
+        return None
+    return field.examples[0] if field.examples else field.default
+
+
+def _fields(within: tuple[Any, ...]) -> dict[str, Any]:
+    """The settings of a section, or of the file; none of what is no section."""
     fields: Any = Deployment.model_fields
     for part in within:
-        section = fields[part].annotation
+        section = fields[part].annotation if part in fields else None
         section = next((each for each in get_args(section) if each is not NoneType), section)
-        fields = section.model_fields
+        fields = getattr(section, "model_fields", {})
+    return dict(fields)
+
+
+def _hint(name: str, within: tuple[Any, ...] = ()) -> str:
+    fields = _fields(within)
     near = difflib.get_close_matches(name, fields, 1, 0.6)
     return f": did you mean {near[0]}?" if near else f": known are {', '.join(fields)}"
