@@ -49,7 +49,10 @@ def _aws(region: str | None, local: bool) -> Aws:
 
     if local:
         return Aws(go_local().region)
-    return Aws(region or os.environ.get(f"{PREFIX}REGION") or read().get("region"))
+    described = read().get("region")
+    return Aws(
+        region or os.environ.get(f"{PREFIX}REGION") or (str(described) if described else None)
+    )
 
 
 def _show(rows: list[Row]) -> None:

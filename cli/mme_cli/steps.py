@@ -86,7 +86,12 @@ def _text(value: Any) -> str:
 
 def confirm(question: str) -> None:
     """Ask on a terminal, and end with status 2 unless the answer is yes."""
-    if not typer.confirm(question, default=False, err=True):
+    try:
+        agreed = typer.confirm(question, default=False, err=True)
+    except typer.Abort:  # Ctrl-C or Ctrl-D
+        typer.echo(err=True)
+        agreed = False
+    if not agreed:
         typer.echo("mme: nothing was done", err=True)
         raise typer.Exit(REFUSED)
 

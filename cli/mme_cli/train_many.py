@@ -198,7 +198,7 @@ def _options(
     with reported(REFUSED):
         from mme_hosting.training import job_options
 
-        return {**job_options(open_context(config, local)), **options}
+        return job_options(open_context(config, local), options)
 
 
 def _engine(

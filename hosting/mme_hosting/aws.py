@@ -15,6 +15,7 @@ import boto3
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.parsers import ResponseParserError
 
 from mme_hosting.errors import HostingError
 from mme_training.many import sagemaker_errors
@@ -49,6 +50,8 @@ _S3_ACTIONS: Final = {
     "HeadObject": "GetObject",
     "ListObjectsV2": "ListBucket",
 }
+_FAILURES: Final = (BotoCoreError, ClientError, ResponseParserError, UnicodeEncodeError)
+"""All that a call may raise: the third where what answers is not AWS."""
 _DNS: Final = {"aws-cn": "amazonaws.com.cn"}
 
 
@@ -159,7 +162,7 @@ class Aws:
         """
         try:
             return dict(getattr(self.client(service), xform_name(operation))(**request))
-        except (BotoCoreError, ClientError, UnicodeEncodeError) as error:
+        except _FAILURES as error:
             raise _explain(error, operation, resource, service) from None
 
     def find(
@@ -188,7 +191,7 @@ class Aws:
         paginator = self.client(service).get_paginator(xform_name(operation))
         try:
             yield from paginator.paginate(**request)
-        except (BotoCoreError, ClientError, UnicodeEncodeError) as error:
+        except _FAILURES as error:
             raise _explain(error, operation, resource, service) from None
 
 
@@ -199,6 +202,9 @@ def _explain(error: Exception, call: str, resource: str, service: str) -> AwsErr
         return AwsError(f"{call} for {resource} is not a valid request: {text}", call=call)
     if isinstance(error, UnicodeEncodeError):
         return AwsError(f"{call} for {resource} names something that is not UTF-8", call=call)
+    if isinstance(error, ResponseParserError):
+        text = "what answers does not answer as AWS does: check AWS_ENDPOINT_URL and proxies"
+        return AwsError(f"{call} for {resource} failed: {text}", call=call)
     if not isinstance(error, ClientError):
         return AwsError(str(sagemaker_errors.explain(error, call, resource)), call=call)
     code, said = sagemaker_errors.code(error), sagemaker_errors.said(error)

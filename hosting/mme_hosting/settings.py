@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from mme_hosting.errors import HostingError
@@ -23,6 +31,10 @@ FILE: Final = Path("mme.yaml")
 PREFIX: Final = "MME_DEPLOY_"
 
 _LONGEST_NAME: Final = 50  # SageMaker's 63, less what is appended for models and configurations
+
+# Of CreateModel, which repeats all variables when it refuses one: also those that are secret.
+_Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=1024)]
+_Value = Annotated[str, StringConstraints(max_length=1024)]
 
 
 class _Section(BaseModel):
@@ -78,7 +90,7 @@ class Alarms(_Section):
 
     notify: str | None = Field(
         None,
-        pattern=r"arn:[\w-]+:sns:.+",
+        pattern=r"^arn:[\w-]+:sns:\S+$",
         examples=["arn:aws:sns:us-east-1:123456789012:on-call"],
     )
     """ARN of the SNS topic that is told."""
@@ -130,7 +142,7 @@ class Deployment(BaseSettings):
     s3://sagemaker-REGION-ACCOUNT/NAME/models/."""
     role: str | None = Field(
         None,
-        pattern=r"^arn:[\w-]+:iam::\d{12}:role/.+$",
+        pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$",
         examples=["arn:aws:iam::123456789012:role/SageMakerRole"],
     )
     """ARN of the execution role that the containers have; by default AWS_SAGEMAKER_ROLE of the
@@ -143,7 +155,9 @@ class Deployment(BaseSettings):
     """Of each instance."""
     instances: int = Field(1, ge=1)
     """How many; with autoscaling, to begin with."""
-    environment: dict[str, str] = Field(default_factory=dict, examples=[{"MME_HOSTS": "2"}])
+    environment: dict[_Variable, _Value] = Field(
+        default_factory=dict, max_length=100, examples=[{"MME_HOSTS": "2"}]
+    )
     """Environment variables of the containers: the server's settings."""
     cache_models: bool = True
     """Whether a model stays loaded after it was invoked."""
@@ -151,7 +165,9 @@ class Deployment(BaseSettings):
     """Whether the containers have no network at all."""
     vpc: Vpc | None = None
     """By default in no network of yours."""
-    kms_key: str | None = Field(None, examples=["alias/models"])
+    kms_key: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9:/_-]+$", max_length=2048, examples=["alias/models"]
+    )
     """Key, by its ARN, id or alias, for the instances' volumes and uploaded archives."""
     volume_gb: int | None = Field(None, ge=1, le=512, examples=[50])
     """Size of the volume for models that are not loaded."""
@@ -198,11 +214,18 @@ def check(values: Mapping[str, Any], where: str) -> Deployment:
     Raises:
         HostingError: one is unknown or wrong: which, and `where` they come from.
     """
+    # These would be arguments of the settings' own constructor, such as the file for variables.
+    odd = [name for name in values if not isinstance(name, str) or name.startswith("_")]
+    mistakes = [f"{name} is not a setting{_hint(str(name))}" for name in odd]
     try:
-        return Deployment.model_validate(values)
+        found = Deployment.model_validate(
+            {name: value for name, value in values.items() if name not in odd}
+        )
     except ValidationError as error:
-        mistakes = "; ".join(_mistake(each) for each in error.errors())
-        raise HostingError(f"{where}: {' '.join(mistakes.split())}") from None
+        mistakes += map(_mistake, error.errors())
+    if mistakes:
+        raise HostingError(f"{where}: {' '.join('; '.join(mistakes).split())}")
+    return found
 
 
 def read(file: Path | None = None) -> dict[str, Any]:
@@ -220,13 +243,22 @@ def read(file: Path | None = None) -> dict[str, Any]:
         raise HostingError(f"there is no {path}: mme init writes one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise HostingError(f"{path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise HostingError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise HostingError(f"{path} is not YAML{_where(error)}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise HostingError(f"{path} is not settings, a line each: mme init writes such a file")
     return content
+
+
+def _where(error: Exception) -> str:
+    """Where it is not YAML, and why, without the file's own words: one may be secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
+        return ""
+    mark = error.problem_mark
+    why = re.sub(r"'[^']{2,}'", "...", error.problem or "")
+    return f" in line {mark.line + 1}, column {mark.column + 1}: {' '.join(why.split())}"
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,15 +288,33 @@ def _mistake(found: Any) -> str:
             return f"{name} is not given (mme init writes a file with it)"
         case "extra_forbidden":
             return f"{name} is not a setting{_hint(str(found['loc'][-1]), found['loc'][:-1])}"
+        case "string_pattern_mismatch" if example := _example(found["loc"]):
+            return f"{name}: {found['msg']}, as {example} does"
+        case "string_type":
+            return f"{name}: {found['msg']}: write it in quotes"
         case _:
             return f"{name}: {found['msg']}"
 
 
-def _hint(name: str, within: tuple[Any, ...] = ()) -> str:
+def _example(location: tuple[Any, ...]) -> Any:
+    """What a setting could be; None where that is not known."""
+    field = _fields(location[:-1]).get(location[-1])
+    if field is None:
+        return None
+    return field.examples[0] if field.examples else field.default
+
+
+def _fields(within: tuple[Any, ...]) -> dict[str, Any]:
+    """The settings of a section, or of the file; none of what is no section."""
     fields: Any = Deployment.model_fields
     for part in within:
-        section = fields[part].annotation
+        section = fields[part].annotation if part in fields else None
         section = next((each for each in get_args(section) if each is not NoneType), section)
-        fields = section.model_fields
+        fields = getattr(section, "model_fields", {})
+    return dict(fields)
+
+
+def _hint(name: str, within: tuple[Any, ...] = ()) -> str:
+    fields = _fields(within)
     near = difflib.get_close_matches(name, fields, 1, 0.6)
     return f": did you mean {near[0]}?" if near else f": known are {', '.join(fields)}"

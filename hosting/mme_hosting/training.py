@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mme_hosting.context import Context
@@ -22,16 +23,20 @@ def archives(context: Context) -> Place:
     return place(context).below("archives/")
 
 
-def job_options(context: Context) -> dict[str, Any]:
-    """What ``mme train many --engine sagemaker`` needs to know, as far as the endpoint says it.
+def job_options(context: Context, given: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """What ``mme train many --engine sagemaker`` needs to know: the endpoint says what lacks.
+
+    Args:
+        context: the endpoint.
+        given: options that are known.
 
     Raises:
         HostingError: the role is not known, or AWS cannot be asked for the account.
     """
     deployment = context.deployment
     options: dict[str, Any] = {
-        "role": context.role,
-        "image": context.image,
+        "role": given.get("role") or context.role,
+        "image": given.get("image") or context.image,
         "s3_prefix": str(place(context)),
         "models_prefix": str(archives(context)),
         "region": context.aws.region,
@@ -42,4 +47,4 @@ def job_options(context: Context) -> dict[str, Any]:
     if deployment.vpc:
         options["subnets"] = tuple(deployment.vpc.subnets)
         options["security_groups"] = tuple(deployment.vpc.security_groups)
-    return options
+    return {**options, **given}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -74,6 +76,29 @@ def test_no_region_and_no_credentials_are_told(server, monkeypatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(HostingError, match=r"nobody"):
         Aws(REGION)
+
+
+def test_a_region_that_is_none_is_told(server) -> None:
+    with pytest.raises(HostingError, match=r"no AWS region, such as us-east-1: .*'us east 1'"):
+        _ = Aws("us east 1").account
+
+
+def test_an_answer_that_is_not_of_aws_is_told(tmp_path, monkeypatch) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>Please log in<br></html>")
+
+    other = HTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{other.server_port}")
+    try:
+        with pytest.raises(AwsError, match=r"does not answer as AWS does: check AWS_ENDPOINT_URL"):
+            _ = Aws(REGION).account
+    finally:
+        other.shutdown()
+        other.server_close()
 
 
 def test_no_answer_is_told(server, monkeypatch) -> None:

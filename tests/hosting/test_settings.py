@@ -63,22 +63,49 @@ def test_a_misspelt_variable_is_not_passed_over(monkeypatch) -> None:
     ("text", "said"),
     [
         ("", "name is not given (mme init writes a file with it)"),
-        ("name: [", "mme.yaml is not YAML: "),
+        ("name: [", "mme.yaml is not YAML in line 1, column 8: "),
+        ("name: houses\ntags: {since: 2026-13-01}", "mme.yaml is not YAML"),
+        ("a: " + "[" * 5000, "mme.yaml is not YAML"),
         ("- name", "mme.yaml is not settings"),
-        ("name: houses_1", "name: "),
+        ("name: houses_1", "(-?[A-Za-z0-9])*$', as houses does"),
         ("name: " + "a" * 51, "name: "),
         ("name: houses\nmodels: bucket/prefix", "models: "),
         ("name: houses\nrole: admin", "role: "),
-        ("name: houses\ninstance_type: m5.large", "instance_type: "),
+        ("name: houses\ninstance_type: m5.large", "$', as ml.m5.large does"),
         ("name: houses\nautoscaling: {min: 3, max: 2}", "max 2 is less than min 3"),
         ("name: houses\nmetrics: {publish_seconds: 15}", "metrics.publish_seconds: "),
         ("name: houses\nvpc: {subnets: [], security_groups: [sg-1]}", "vpc.subnets: "),
-        ("name: !!python/object/apply:os.getcwd []", "mme.yaml is not YAML: "),
+        ("name: !!python/object/apply:os.getcwd []", "mme.yaml is not YAML in "),
+        ("name: houses\n1: x", "1 is not a setting: "),
+        ("name: houses\n_env_file: other", "_env_file is not a setting: "),
+        ("name: houses\nautoscaling: {1: 2}", "autoscaling.1"),
+        ("name: houses\nenvironment: {MME_HOSTS: 2}", "environment.MME_HOSTS: Input should be "),
+        ("name: houses\nenvironment: {A-B: x}", "environment.A-B"),
+        ("name: houses\nrole: 'arn:aws:iam::123456789012:role/a b'", "role: "),
+        ("name: houses\nalarms: {notify: 'my arn:aws:sns:x'}", ":on-call does"),
+        ("name: houses\nkms_key: my key", "kms_key: "),
     ],
 )
 def test_what_is_wrong_is_said(text, said) -> None:
     write(text)
     assert said in refused()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'API_KEY: "hunter2',
+        "API_KEY: a: hunter2",
+        "API_KEY: *hunter2",
+        "API_KEY: !hunter2",
+        "API-KEY: hunter2",
+        "API_KEY: [hunter2]",
+        "API_KEY: " + "hunter2" * 200,
+    ],
+)
+def test_no_secret_is_repeated(line) -> None:
+    write(f"name: houses\nenvironment:\n  {line}\n")
+    assert "hunter2" not in refused()
 
 
 def test_a_file_that_is_named_must_be_there() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from mme_hosting.aws import Aws
 from mme_hosting.context import Context
+from mme_hosting.errors import HostingError
 from mme_hosting.settings import Deployment
 from mme_hosting.training import archives, job_options
 from mme_training.many.sagemaker_options import SageMakerOptions
@@ -29,6 +30,13 @@ def test_jobs_are_those_of_the_endpoint() -> None:
     assert options.image.endswith("/xgboost-mme:0.1.0-cpu")
     assert (options.subnets, options.security_groups) == (("subnet-1",), ("sg-1",))
     assert options.tags == {"a": "b"}
+
+
+def test_what_is_given_need_not_be_the_endpoints() -> None:
+    nobody = context(role=None)
+    with pytest.raises(HostingError, match="no execution role is known"):
+        job_options(nobody)
+    assert job_options(nobody, {"role": ROLE, "at_once": 3})["at_once"] == 3
 
 
 @pytest.mark.parametrize("models", ["s3://bucket/houses/models/", "s3://bucket", "s3://bucket/a/"])

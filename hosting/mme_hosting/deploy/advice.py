@@ -13,6 +13,12 @@ from mme_hosting.aws import AwsError
 
 _ADVICE: Final = (
     (
+        r"deregistered as scalable target|scalable target.*deregister",
+        "Others have made its autoscaling, which mme deploy leaves alone: delete their policies by "
+        "aws application-autoscaling delete-scaling-policy and deregister-scalable-target, or keep "
+        "the instance type and the production variant",
+    ),
+    (
         r"multi-?model.*not supported.*instance|not supported.*instance type",
         "Give another --instance-type: multi-model endpoints run on every CPU type that hosts, and "
         "on GPU types with one GPU (docs/gpu.md)",

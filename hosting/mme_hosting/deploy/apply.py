@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mme_hosting.aws import Aws, AwsError
-from mme_hosting.context import VARIANT
 from mme_hosting.deploy import advice
 from mme_hosting.deploy.log_tail import last_lines
 from mme_hosting.deploy.plan import Plan
@@ -100,14 +99,31 @@ def apply(plan: Plan, present: Present, run: Run) -> None:
         HostingError: it ends otherwise, and what there is now.
     """
     run.before = run.before or present.endpoint
-    for step in plan.first:
-        do(step, run, present.endpoint)
-    if plan.first:
-        _check_answers(run)
+    try:
+        for step in plan.first:
+            do(step, run, present.endpoint)
+        if plan.first:
+            _check_answers(run)
+    except HostingError:
+        _scale_again(plan, run)
+        raise
     for step in plan.then:
         do(step, run, present.endpoint)
     if not plan.first:
         _check_answers(run)
+
+
+def _scale_again(plan: Plan, run: Run) -> None:
+    """Bring back the autoscaling that this run has taken away for an update that has failed."""
+    if not any(step.service == "application-autoscaling" for step in run.done):
+        return
+    try:
+        for step in plan.back:
+            run.aws.call(step.service, step.operation, step.resource, **step.request)
+    except AwsError as error:
+        run.progress.say(f"{run.name} is not autoscaled any more: {error}. mme deploy mends it")
+    else:
+        run.progress.say(f"{run.name} is autoscaled as before")
 
 
 def do(step: Step, run: Run, planned: Endpoint | None) -> None:
@@ -274,7 +290,7 @@ def _go_back(run: Run, before: Endpoint, why: HostingError) -> None:
         run.aws.call("sagemaker", _UPDATE, what, **request)
         ended = settled(run.aws, run.name, run.progress)
         if ended and ended.config == before.config and ended.desired != before.desired:
-            capacity = {"VariantName": VARIANT, "DesiredInstanceCount": before.desired}
+            capacity = {"VariantName": before.variant, "DesiredInstanceCount": before.desired}
             again = {"EndpointName": run.name, "DesiredWeightsAndCapacities": [capacity]}
             run.aws.call("sagemaker", _SCALE, what, **again)
             ended = settled(run.aws, run.name, run.progress)

@@ -15,7 +15,11 @@ from mme_hosting.deploy.resources import Request
 
 Settings = dict[str, Any]
 
-_SECRET: Final = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"key|token|secret|pass|pwd|credential|auth|private|sign|dsn|cert|cookie|session|connection",
+    re.IGNORECASE,
+)
+_USER_IN_URL: Final = re.compile(r"://[^/\s]*@")
 _HIDDEN: Final = "(hidden)"
 _OF_ALARMS: Final = (
     "Namespace",
@@ -51,8 +55,10 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...
 
 
 def _shown(name: str, value: Any) -> Any:
-    secret = name.startswith("environment.") and _SECRET.search(name)
-    return _HIDDEN if secret and value is not None else value
+    if value is None or not name.startswith("environment."):
+        return value
+    variable = name.partition(".")[2]
+    return _HIDDEN if _SECRET.search(variable) or _USER_IN_URL.search(value) else value
 
 
 def containers(model: Request) -> list[Request]:

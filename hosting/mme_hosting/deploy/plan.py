@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from mme_hosting.context import VARIANT
-from mme_hosting.deploy import fields
+from mme_hosting.deploy import fields, scaling
 from mme_hosting.deploy.fields import Change
 from mme_hosting.deploy.present import IN_PROGRESS, Endpoint, Present, is_own
 from mme_hosting.deploy.resources import Request, Resources
 from mme_hosting.deploy.steps import (
     Sign,
     Step,
-    autoscaling,
     delete_alarms,
     delete_endpoint,
     delete_made,
-    delete_policy,
-    deregister,
     sagemaker,
+    scale_again,
+)
+
+_PAUSE: Final = (
+    "SageMaker changes no instance type while an endpoint is autoscaled: autoscaling is off during "
+    "the update."
 )
 
 
@@ -34,6 +38,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     takes_over: bool = False
     """Whether the endpoint runs what no deployment has made."""
+    back: tuple[Step, ...] = ()
+    """What brings back the autoscaling that `first` takes away, should it fail."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -56,21 +62,27 @@ def make_plan(wanted: Resources, present: Present) -> Plan:
         count = endpoint.desired
     else:
         count = wanted.instances if present.initial is None else present.initial
+    pauses = updates and scaling.pauses(wanted, present)
+    scaled = replace(present, target=None, policies={}) if pauses else present
     first = [
         *_made(wanted, present, in_full=not updates),
+        *(scaling.paused(name, present) if pauses else ()),
         *_endpoint(wanted, present, updates, retains, count),
     ]
     then = [
-        *_unscaled(wanted, present),
-        *_instances(wanted, present, count),
-        *_scaling(wanted, present),
+        *scaling.unscaled(wanted, scaled),
+        *_instances(wanted, scaled, count),
+        *scaling.scaling(wanted, scaled),
         *_alarms(wanted, present),
         *_tags(wanted, present),
         *(_outdated(wanted, present) if updates else ()),
     ]
     notes = _notes(wanted, present, updates, any(_is_scaling(step) for step in then))
+    if pauses:
+        notes.append(_PAUSE)
     takes_over = endpoint is not None and not is_own(name, endpoint.config)
-    return Plan(tuple(first), tuple(then), tuple(notes), takes_over)
+    back = scale_again(name, present.target, present.policies) if pauses else ()
+    return Plan(tuple(first), tuple(then), tuple(notes), takes_over, tuple(back))
 
 
 def _lasting(present: Present) -> Endpoint | None:
@@ -155,39 +167,6 @@ def _instances(wanted: Resources, present: Present, count: int) -> list[Step]:
     change = Change("instances", count, wanted.instances)
     operation = "UpdateEndpointWeightsAndCapacities"
     return [sagemaker("~", operation, f"the instances of {name}", request, (change,))]
-
-
-def _unscaled(wanted: Resources, present: Present) -> list[Step]:
-    """Autoscaling that was taken out; what others have made stays."""
-    if wanted.target:
-        return []
-    name = wanted.name
-    steps = []
-    policy = present.policy(name)
-    if policy:
-        steps.append(delete_policy(name, policy["PolicyName"]))
-    if present.target and not present.scaled_by_others(name):
-        steps.append(deregister(name, present.target))
-    return steps
-
-
-def _scaling(wanted: Resources, present: Present) -> list[Step]:
-    if wanted.target is None or wanted.policy is None:
-        return []
-    name = wanted.name
-    target = fields.changes(fields.of_target(present.target), fields.of_target(wanted.target))
-    found = present.policy(name)
-    policy = fields.changes(fields.of_policy(found), fields.of_policy(wanted.policy))
-    steps = []
-    if target:
-        sign: Sign = "~" if present.target else "+"
-        what = f"the autoscaling of {name}"
-        steps.append(autoscaling(sign, "RegisterScalableTarget", what, wanted.target, target))
-    if policy:
-        what = f"the scaling policy {wanted.policy['PolicyName']}"
-        sign = "~" if found else "+"
-        steps.append(autoscaling(sign, "PutScalingPolicy", what, wanted.policy, policy))
-    return steps
 
 
 def _alarms(wanted: Resources, present: Present) -> list[Step]:

@@ -9,7 +9,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from mme_hosting.aws import Aws
-from mme_hosting.deploy.resources import Request, Resources, alarm_prefix, policy_name, scaled
+from mme_hosting.context import VARIANT
+from mme_hosting.deploy.resources import (
+    DIGITS,
+    Request,
+    Resources,
+    alarm_prefix,
+    policy_name,
+    scaled,
+)
 
 IN_PROGRESS: Final = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"})
 """Statuses in which SageMaker takes no other change; Deleting is another such, without a way back.
@@ -34,6 +42,8 @@ class Endpoint:
     desired: int = 0
     """Instances that it is to have."""
     arn: str = ""
+    variant: str = VARIANT
+    """Name of its production variant; others give theirs another."""
 
     @property
     def goes_to(self) -> str:
@@ -73,7 +83,7 @@ class Present:
 
 def is_own(endpoint: str, name: str) -> bool:
     """Whether a model or configuration was made for an endpoint by a deployment."""
-    return bool(re.fullmatch(rf"{re.escape(endpoint)}-[0-9a-f]{{8}}", name))
+    return bool(re.fullmatch(rf"{re.escape(endpoint)}-[0-9a-f]{{{DIGITS}}}", name))
 
 
 def find_endpoint(aws: Aws, name: str) -> Endpoint | None:
@@ -97,6 +107,7 @@ def endpoint_of(found: Mapping[str, Any]) -> Endpoint:
         current=variant.get("CurrentInstanceCount", 0),
         desired=variant.get("DesiredInstanceCount", 0),
         arn=found.get("EndpointArn", ""),
+        variant=variant.get("VariantName", VARIANT),
     )
 
 

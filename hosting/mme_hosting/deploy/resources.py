@@ -26,8 +26,9 @@ NAMESPACE: Final = "AWS/SageMaker"
 INSTANCES: Final = "/aws/sagemaker/Endpoints"
 """Of what it has of instances."""
 DIMENSION: Final = "sagemaker:variant:DesiredInstanceCount"
+DIGITS: Final = 8
+"""Of the digest that the names of models and configurations end in."""
 
-_DIGITS: Final = 8
 _MINUTE: Final = 60
 _MICROSECONDS: Final = 1000  # in a millisecond
 
@@ -117,7 +118,7 @@ def alarm_prefix(endpoint: str) -> str:
 
 def _named(endpoint: str, member: str, request: Request, tags: list[Request]) -> Request:
     content = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
-    digest = hashlib.sha256(content).hexdigest()[:_DIGITS]
+    digest = hashlib.sha256(content).hexdigest()[:DIGITS]
     named = {member: f"{endpoint}-{digest}", **request}
     return {**named, "Tags": tags} if tags else named
 

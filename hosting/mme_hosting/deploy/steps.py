@@ -5,15 +5,18 @@ The words are Terraform's: `+` is created, `~` changed, `-` removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from mme_hosting.deploy import fields
 from mme_hosting.deploy.fields import Change
 from mme_hosting.deploy.resources import Request, scaled
 
 Sign = Literal["+", "~", "-"]
+
+_TARGET: Final = ("MinCapacity", "MaxCapacity", "SuspendedState")
+_POLICY: Final = ("PolicyName", "PolicyType", "TargetTrackingScalingPolicyConfiguration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,19 @@ def deregister(name: str, target: Request) -> Step:
     return autoscaling(
         "-", "DeregisterScalableTarget", f"the autoscaling of {name}", scaled(name), gone
     )
+
+
+def scale_again(
+    name: str, target: Request | None, policies: Mapping[str, Request]
+) -> Iterator[Step]:
+    """Autoscaling as it was described before it was taken away."""
+    for operation, what, described, members in (
+        ("RegisterScalableTarget", f"the autoscaling of {name}", [target or {}], _TARGET),
+        ("PutScalingPolicy", f"the scaling policy of {name}", policies.values(), _POLICY),
+    ):
+        for each in described:
+            request = {member: each[member] for member in members if member in each}
+            yield autoscaling("+", operation, what, {**scaled(name), **request})
 
 
 def delete_alarms(names: Iterable[str]) -> list[Step]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import boto3
 
+from mme_hosting.aws import AwsError
 from mme_hosting.doctor.findings import Finding, SkipError, failed, ok, warning
 from mme_hosting.doctor.setup import Setup
 from mme_hosting.errors import HostingError
@@ -39,7 +40,9 @@ def credentials(setup: Setup) -> Iterator[Finding]:
 def region(setup: Setup) -> Iterator[Finding]:
     """Which, and that SageMaker is there."""
     if setup.no_region:
-        yield failed(str(setup.no_region), "export AWS_REGION=us-east-1")
+        configured = isinstance(setup.no_region, AwsError)  # wrongly, such as a profile
+        fix = "aws configure list-profiles" if configured else "export AWS_REGION=us-east-1"
+        yield failed(str(setup.no_region), fix)
         return
     session = boto3.session.Session()
     known = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from botocore.session import get_session
+from botocore.loaders import create_loader
+from botocore.model import ServiceModel
 
 from mme_hosting.aws import Aws, AwsError
 from mme_hosting.context import is_gpu
@@ -16,6 +17,8 @@ from mme_training.instance_types import HOSTING, TRAINING, hosts_multi_model, ne
 
 _SERVICE: Final = "sagemaker"
 _QUOTA: Final = "{type} for {use} usage"
+_BURSTABLE: Final = "ml.t2."
+"""https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling.html."""
 _LISTS: Final = ("ListServiceQuotas", "ListAWSDefaultServiceQuotas")
 """The first has those that were ever changed for the account, the second all."""
 
@@ -40,6 +43,11 @@ def instance_type(setup: Setup) -> Iterator[Finding]:
         yield warning(f"{chosen} has a GPU: AWS says of Triton alone that it hosts many models")
     else:
         yield ok(f"{chosen} hosts multi-model endpoints")
+    if setup.settings.autoscaling and chosen.startswith(_BURSTABLE):
+        yield failed(
+            f"{chosen} is burstable, and SageMaker autoscales no such type",
+            "instance_type: ml.m5.large",
+        )
     if setup.training and chosen not in types[TRAINING]:
         near = nearest_of(chosen, types[TRAINING])
         hint = f"; the nearest that can is {near}" if near else ""
@@ -116,5 +124,6 @@ def _quotas(aws: Aws, names: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _types(enumeration: str) -> list[str]:
-    """One of boto3's enumerations: no call is made."""
-    return list(get_session().get_service_model(_SERVICE).shape_for(enumeration).enum)
+    """One of boto3's enumerations: no call is made, and no profile is asked for."""
+    model = ServiceModel(create_loader().load_service_model(_SERVICE, "service-2"))
+    return list(model.shape_for(enumeration).enum)

@@ -17,6 +17,8 @@ def network(setup: Setup) -> Iterator[Finding]:
     vpc = setup.settings.vpc
     if vpc is None:
         raise SkipError("the containers are in no network of yours")
+    if setup.emulated:
+        raise SkipError("the local SageMaker's containers are in no VPC")
     aws = setup.aws
     found: list[dict[str, Any]] = []
     for operation, ids, members in (

@@ -6,8 +6,6 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from botocore.parsers import ResponseParserError
-
 from mme_hosting.aws import AwsError
 from mme_hosting.context import Context
 from mme_hosting.doctor.findings import Finding, failed, ok, warning
@@ -73,8 +71,8 @@ def permissions(context: Context, training: bool = False) -> Iterator[Finding]:
     asked = [statements[sid] for sid in (*_NEEDED, *_ELSEWHERE) if sid in statements]
     try:
         refused = {each["Sid"]: _refused(context, arn, each) for each in asked}
-    except (AwsError, ResponseParserError) as error:  # the latter: what answers is not IAM
-        why = "is denied to you" if isinstance(error, AwsError) and error.denied else "has failed"
+    except AwsError as error:
+        why = "is denied to you" if error.denied else "has failed"
         yield warning(
             f"what {name} may do is not known: to simulate it {why}. Ask somebody who may",
             _command(arn, statements["Models"]),

@@ -9,12 +9,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from mme_hosting import training
 from mme_hosting.context import VARIANT, Context
-from mme_hosting.deploy.resources import alarm_prefix
+from mme_hosting.deploy.resources import DIGITS, alarm_prefix
+from mme_hosting.training import place
 
 DEFAULT_REPOSITORY: Final = "xgboost-mme"
 """Where ``mme push`` pushes to."""
+
+_DIGEST: Final = "?" * DIGITS  # not a star: houses-* would be those of houses-2, too
 
 _ECR_IMAGE: Final = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z.]+/"
@@ -42,14 +44,14 @@ class Arns:
         """All that is below the prefix of the models."""
         return self.object("*")
 
-    @property
-    def training(self) -> str:
-        """All data and results of training jobs."""
-        return f"{self.bucket}/{training.place(self.context).key}*"
-
     def object(self, name: str) -> str:
         """What is called `name` below the prefix of the models."""
         return f"{self.bucket}/{self.context.models.below(name).key}"
+
+    @property
+    def training(self) -> str:
+        """All that training jobs read and write, archives that are not published yet included."""
+        return f"{self.bucket}/{place(self.context).below('*').key}"
 
     @property
     def repository(self) -> str:
@@ -71,12 +73,12 @@ class Arns:
     @property
     def models(self) -> list[str]:
         """SageMaker's models that are made for it."""
-        return self._either(f"model/{self.context.name}-*")
+        return self._either(f"model/{self.context.name}-{_DIGEST}")
 
     @property
     def configs(self) -> list[str]:
         """Its endpoint configurations."""
-        return self._either(f"endpoint-config/{self.context.name}-*")
+        return self._either(f"endpoint-config/{self.context.name}-{_DIGEST}")
 
     @property
     def alarms(self) -> list[str]:

@@ -234,6 +234,40 @@ def test_a_health_check_that_fails_takes_an_update_back(checked: Deployed):
     assert checked.deploy()["configuration"] != first["configuration"]
 
 
+def test_what_others_have_made_is_given_back_as_it_was(checked: Deployed):
+    checked.deploy()
+    made = checked.described["EndpointConfigName"]
+    config = checked.sagemaker.describe_endpoint_config(EndpointConfigName=made)
+    variant = {**config["ProductionVariants"][0], "VariantName": "AllTraffic"}
+    names = {"EndpointName": checked.name, "EndpointConfigName": checked.name}
+    checked.sagemaker.create_endpoint_config(
+        EndpointConfigName=checked.name, ProductionVariants=[variant]
+    )
+    checked.sagemaker.update_endpoint(**names)
+    checked.wait_for("InService")
+    two = {"VariantName": "AllTraffic", "DesiredInstanceCount": 2}
+    checked.sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=checked.name, DesiredWeightsAndCapacities=[two]
+    )
+    checked.wait_for("InService")
+    with_check(checked, "bad.csv")
+    said = checked.deploy("--yes", status=1)
+    assert f"The endpoint serves with {checked.name} again" in said["failure"]
+    assert checked.count == 2
+
+
+def test_an_update_that_is_taken_back_leaves_the_autoscaling_as_it_was(checked: Deployed):
+    with_check(checked, "good.csv", autoscaling={"max": 2, "invocations_per_instance": 7.0})
+    checked.deploy()
+    with_check(checked, "bad.csv", autoscaling={"max": 3}, instance_type="ml.c5.large")
+    said = checked.deploy(status=1)
+    assert "is autoscaled as before" in said["stderr"]
+    done = [step["operation"] for step in said["steps"] if step["done"]]
+    assert done[-3:] == ["DeleteScalingPolicy", "DeregisterScalableTarget", "UpdateEndpoint"]
+    with_check(checked, "good.csv", autoscaling={"max": 2, "invocations_per_instance": 7.0})
+    assert checked.deploy()["steps"] == []
+
+
 def test_one_that_is_killed_is_still_taken_back_by_the_next(checked: Deployed):
     with_check(checked, "good.csv")
     first = checked.deploy()

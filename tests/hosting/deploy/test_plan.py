@@ -83,6 +83,9 @@ class World:
     def _initial(self, config: str) -> int:
         return int(self.configs[config]["ProductionVariants"][0]["InitialInstanceCount"])
 
+    def _type(self, config: str) -> str:
+        return str(self.configs[config]["ProductionVariants"][0]["InstanceType"])
+
     def CreateModel(self, ModelName: str, **rest: Any) -> None:  # noqa: N802, N803
         assert ModelName not in self.models
         self.models[ModelName] = {"ModelName": ModelName, "CreationTime": self.now, **rest}
@@ -110,6 +113,8 @@ class World:
         RetainAllVariantProperties: bool = False,  # noqa: N803
     ) -> None:
         assert self.endpoint
+        if self.target and "by-hand" not in self.policies:
+            assert self._type(self.endpoint.config) == self._type(EndpointConfigName)
         retains = RetainAllVariantProperties
         count = self.endpoint.desired if retains else self._initial(EndpointConfigName)
         self.endpoint = Endpoint("InService", EndpointConfigName, current=count, desired=count)
@@ -240,11 +245,21 @@ def test_an_update_says_which_settings_change(world: World):
     assert "replaces the instances" in plan.notes[0]
 
 
-def test_what_may_be_secret_is_not_shown(world: World):
-    world.deploy(wanted(environment={"MY_API_KEY": "abc"}))
-    plan = world.plan(wanted(environment={"MY_API_KEY": "def"}))
+@pytest.mark.parametrize(
+    "name", ["MY_API_KEY", "DB_PASSWD", "PGPASS", "DB_PWD", "AUTHORIZATION", "SENTRY_DSN", "A_CERT"]
+)
+def test_what_may_be_secret_is_not_shown(world: World, name: str):
+    world.deploy(wanted(environment={name: "abc"}))
+    plan = world.plan(wanted(environment={name: "def"}))
     assert "abc" not in str([s.changes for s in plan.steps])
     assert "def" not in str([s.changes for s in plan.steps])
+
+
+def test_a_url_with_a_password_is_not_shown(world: World):
+    plan = world.plan(wanted(environment={"DATABASE": "postgres://me:abc@host/db", "HOST": "h"}))
+    shown = {each.setting: each.new for step in plan.steps for each in step.changes}
+    assert shown["environment.DATABASE"] == "(hidden)"
+    assert shown["environment.HOST"] == "h"
 
 
 def test_scaling_keeps_the_instances(world: World):
@@ -262,6 +277,25 @@ def test_an_autoscaled_endpoint_keeps_its_instances_over_an_update(world: World)
     assert update.request["RetainAllVariantProperties"] is True
     assert world.endpoint
     assert world.endpoint.desired == 4
+
+
+def test_another_instance_type_is_had_while_nothing_scales_the_endpoint(world: World):
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html."""
+    before = wanted(autoscaling={"max": 4, "invocations_per_instance": 7})
+    world.deploy(before)
+    plan = world.plan(wanted(autoscaling={"max": 5}, instance_type="ml.m5.xlarge"))
+    assert operations(plan)[-5:] == [
+        "DeleteScalingPolicy",
+        "DeregisterScalableTarget",
+        "UpdateEndpoint",
+        "RegisterScalableTarget",
+        "PutScalingPolicy",
+    ]
+    assert [step.request for step in plan.back] == [before.target, before.policy]
+    assert "autoscaling is off during the update" in plan.notes[-1]
+    other_model = world.plan(wanted(autoscaling={"max": 4}, environment={"MME_HOSTS": "1"}))
+    assert other_model.back == ()
+    assert "DeregisterScalableTarget" not in operations(other_model)
 
 
 def test_the_configuration_that_was_replaced_is_kept_and_older_ones_go(world: World):

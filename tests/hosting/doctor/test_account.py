@@ -5,6 +5,7 @@ import pytest
 
 from mme_hosting.doctor import account
 from mme_hosting.doctor.findings import SkipError
+from mme_hosting.doctor.instances import instance_type
 from mme_hosting.doctor.setup import Setup
 from mme_hosting.errors import HostingError
 from support.aws import ACCOUNT, REGION
@@ -55,6 +56,15 @@ def test_an_aws_that_does_not_answer(monkeypatch):
     assert "GetCallerIdentity for your credentials gets no answer" in text
     with pytest.raises(SkipError, match="do not work"):
         of.context  # noqa: B018
+
+
+def test_a_profile_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    of = setup()
+    status, text = one(account.region, of)
+    assert status == "failed"
+    assert text.endswith("(nobody) could not be found | aws configure list-profiles")
+    assert one(instance_type, of)[0] == "ok"
 
 
 def test_regions(monkeypatch):

@@ -118,6 +118,14 @@ def test_a_quota_that_there_is_not():
     assert found == ("warning", f"there is no quota '{NAME}' in this region | ")
 
 
+def test_a_burstable_type_is_not_autoscaled():
+    burstable = setup(instance_type="ml.t2.medium", autoscaling={"max": 2})
+    found = findings(instances.instance_type, burstable)
+    assert found[-1][0] == "failed"
+    assert "ml.t2.medium is burstable" in found[-1][1]
+    assert len(findings(instances.instance_type, setup(instance_type="ml.t2.medium"))) == 1
+
+
 def test_training_has_a_quota_of_its_own():
     found = asked([quota(NAME, 8), quota("ml.m5.large for training job usage", 0)], training=True)
     assert [status for status, _ in found] == ["ok", "failed"]

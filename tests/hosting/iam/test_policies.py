@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mme_hosting.errors import HostingError
 from mme_hosting.iam import policies
 from mme_hosting.iam.deployer import deployer
 from mme_hosting.settings import Deployment
+from mme_hosting.training import job_options
 from support.aws import ACCOUNT, REGION, ROLE, aws
 from support.policies import actions, findings, statement
 
@@ -130,14 +132,35 @@ def test_a_whole_bucket_is_listed_without_a_condition():
     assert "Condition" not in statement(policy, "ListModels")
 
 
+def test_what_belongs_to_an_endpoint_of_a_longer_name_is_not_allowed():
+    allowed = [
+        re.compile(re.escape(arn).replace(r"\?", ".").replace(r"\*", ".*"))
+        for arn in statement(deployer(context()), "Endpoint")["Resource"]
+    ]
+    for kind in ("model", "endpoint-config"):
+        arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/houses"
+        assert any(each.fullmatch(f"{arn}-0123abcd") for each in allowed)
+        assert not any(each.fullmatch(f"{arn}-2-0123abcd") for each in allowed)
+
+
+def test_training_has_the_prefix_that_its_jobs_are_given():
+    of = context(models="s3://bucket/houses/models/")
+    given = job_options(of)["s3_prefix"].removeprefix("s3://")
+    policy = policies.execution(of, training=True)
+    assert statement(policy, "Training") == {
+        "Sid": "Training",
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject"],
+        "Resource": [f"arn:aws:s3:::{given}*"],
+    }
+    below = given.removeprefix("bucket/")
+    listed = statement(policy, "ListModels")["Condition"]["StringLike"]["s3:prefix"]
+    assert listed == ["houses/models/*", f"{below}*"]
+    assert statement(deployer(of), "Trained")["Resource"] == [f"arn:aws:s3:::{given}*"]
+
+
 def test_training_writes_results_and_logs():
     policy = policies.execution(context(kms_key=KEY), training=True)
-    assert statement(policy, "Training")["Action"] == ["s3:GetObject", "s3:PutObject"]
-    (own,) = statement(policy, "Training")["Resource"]
-    (served,) = statement(policy, "Models")["Resource"]
-    assert own == served.replace("/models/*", "/models-training/*")
-    prefixes = statement(policy, "ListModels")["Condition"]["StringLike"]["s3:prefix"]
-    assert prefixes == ["houses/models/*", "houses/models-training/*"]
     assert any("TrainingJobs" in each for each in statement(policy, "Logs")["Resource"])
     assert "kms:GenerateDataKey" in actions(policy)
     assert "kms:GenerateDataKey" not in actions(policies.execution(context(kms_key=KEY)))

@@ -88,7 +88,9 @@ def configuration(error: Exception) -> UserError | None:
         return UserError(_NO_CREDENTIALS)
     if isinstance(error, botocore.PartialCredentialsError | botocore.ProfileNotFound):
         return UserError(f"the AWS credentials are not usable: {error}")
-    if isinstance(error, botocore.NoRegionError | botocore.InvalidRegionError):
+    if isinstance(error, botocore.InvalidRegionError):
+        return UserError(f"that is no AWS region, such as us-east-1: {error}")
+    if isinstance(error, botocore.NoRegionError):
         return UserError("no AWS region is known: give one, or set AWS_DEFAULT_REGION")
     return None
 
