@@ -19,6 +19,9 @@ from mme_hosting.deploy.steps import (
     deregister,
 )
 from mme_hosting.deploy.wait import Progress, settled
+from mme_hosting.training import place
+from mme_training import s3
+from mme_training.s3 import Place
 
 PRICES_FROM = "us-east-1, January 2025"
 """Of the prices here, in US dollars; other regions have others.
@@ -109,30 +112,32 @@ def _warning(name: str, present: Present) -> str:
 
 def _stays(context: Context, present: Present) -> list[Stays]:
     settings = fields.of_model(present.model)
-    stays = [_archives(context, settings.get("models")), _logs(context)]
+    prefix = settings.get("models")
+    served = s3.parse(prefix) if prefix else context.models  # what mme.yaml names, if none runs
+    stays = [_objects(context, f"the models at {served}", served), _logs(context)]
+    trained = place(context)
+    training = _objects(context, f"data and results of training jobs at {trained}", trained)
+    if training.bytes:
+        stays.insert(1, training)
     if image := settings.get("image"):
         note = "in ECR a GB and month is $0.10"
         stays.append(Stays(f"the image {image}", note))
     return stays
 
 
-def _archives(context: Context, prefix: str | None) -> Stays:
-    """The models below the prefix that the endpoint has served, or that mme.yaml names."""
-    from mme_training import s3
-
-    place = s3.parse(prefix) if prefix else context.models
-    what = f"the models at {place}"
+def _objects(context: Context, what: str, prefix: Place) -> Stays:
+    """What is below a prefix in S3."""
     count = size = 0
     try:
         pages = context.aws.pages(
-            "s3", "ListObjectsV2", str(place), Bucket=place.bucket, Prefix=place.key
+            "s3", "ListObjectsV2", str(prefix), Bucket=prefix.bucket, Prefix=prefix.key
         )
         for page in pages:
             for found in page.get("Contents", []):
                 count, size = count + 1, size + found["Size"]
     except AwsError as error:
         return Stays(what, "there is no such bucket" if error.absent else f"not counted: {error}")
-    return Stays(what, f"{count:,} objects: aws s3 rm --recursive {place}", size, _STANDARD)
+    return Stays(what, f"{count:,} objects: aws s3 rm --recursive {prefix}", size, _STANDARD)
 
 
 def _logs(context: Context) -> Stays:

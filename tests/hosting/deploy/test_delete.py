@@ -24,6 +24,8 @@ def test_all_that_was_made_goes_and_the_archives_stay(local: Local, houses: Depl
     s3, bucket = local.client("s3"), local.address.bucket
     key = f"{houses.name}/models/chicago.tar.gz"
     s3.put_object(Bucket=bucket, Key=key, Body=b"x" * 2048)
+    trained = f"{houses.name}/models-training/archives/chicago.tar.gz"
+    s3.put_object(Bucket=bucket, Key=trained, Body=b"x" * 1024)
     houses.sagemaker.create_model(
         ModelName=f"{houses.name}-of-mine",
         ExecutionRoleArn=local.address.role,
@@ -46,8 +48,8 @@ def test_all_that_was_made_goes_and_the_archives_stay(local: Local, houses: Depl
     assert houses.made() == {f"{houses.name}-of-mine"}
     assert (houses.alarms, houses.targets) == ({}, [])
     assert s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == 2048
-    archives, logs, image = said["stays"]
-    assert archives["bytes"] == 2048
+    archives, training, logs, image = said["stays"]
+    assert (archives["bytes"], training["bytes"]) == (2048, 1024)
     assert archives["usd_per_month"] == pytest.approx(2048 / 2**30 * 0.023)
     assert logs["what"].endswith(f"/aws/sagemaker/Endpoints/{houses.name}")
     assert "xgboost-mme" in image["what"]
