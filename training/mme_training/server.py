@@ -62,7 +62,7 @@ class Server:
         port: int | None = None,
         settings: Mapping[str, str] = {},
     ) -> None:
-        if port and not _is_free(port):
+        if port and not is_free(port):
             raise ServerError(f"port {port} is taken: give another, or none for a free one")
         self.port = port or _free_port()
         self._models = models
@@ -247,12 +247,13 @@ def _program() -> str:
 def _free_port() -> int:
     # MMS refuses ports from 32,767 up, and from 32,768 on Linux hands them out to clients.
     for port in random.sample(range(20_000, 32_000), 50):
-        if _is_free(port):
+        if is_free(port):
             return port
     raise ServerError("no free port below 32,767 was found")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a server could listen on a port of this machine's loopback."""
     with socket.socket() as probe, contextlib.suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((_ADDRESS, port))

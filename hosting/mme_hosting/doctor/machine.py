@@ -1,4 +1,4 @@
-"""This machine: software, disk, Docker."""
+"""This machine: software, disk, Docker, ports."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from mme_hosting.doctor.findings import Finding, failed, ok, warning
 from mme_hosting.doctor.setup import Setup
 from mme_hosting.errors import HostingError
 from mme_hosting.images.engine import connect
+from mme_training.server import is_free
 
 _GIB: Final = 2**30
+_PORTS: Final = {"mme serve": 8080, "mme local up": 8765}
 _LEAST_FREE: Final = 5 * _GIB  # the larger image while it is built, and some models
 
 
@@ -52,6 +54,19 @@ def docker(setup: Setup) -> Iterator[Finding]:
         yield warning(f"{error}; only make image and mme push need it")
     else:
         yield ok(f"the engine {version} answers")
+
+
+def ports(setup: Setup) -> Iterator[Finding]:
+    """Those that programs of mme listen on unless they are told another."""
+    wanted = dict(_PORTS)
+    if setup.emulated:  # by mme local up, which runs
+        del wanted["mme local up"]
+    taken = {program: port for program, port in wanted.items() if not is_free(port)}
+    for program, port in taken.items():
+        yield warning(f"port {port} is taken", f"{program} --port {port + 1}")
+    if not taken:
+        free = ", ".join(f"{port} ({program})" for program, port in wanted.items())
+        yield ok(f"free on this machine: {free}")
 
 
 def _needed(package: str) -> Requirement:

@@ -20,6 +20,7 @@ CHECKS: Final[dict[str, Check]] = {
     "software": machine.software,
     "disk": machine.disk,
     "docker": machine.docker,
+    "ports": machine.ports,
     "settings": account.settings,
     "region": account.region,
     "credentials": account.credentials,

@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Callable, Mapping
@@ -32,6 +31,7 @@ from mme_local.containers.processes import Tree
 from mme_local.containers.spec import ContainerSpec, Usage
 from mme_local.errors import LocalError
 from mme_local.settings import ADDRESS
+from mme_training.server import is_free
 
 ML: Final = "/opt/ml"
 _PORTS: Final = range(15_000, 32_000)
@@ -180,7 +180,7 @@ class EmbeddedRuntime:
 
     def _free_port(self) -> int:
         for port in random.sample(_PORTS, 100):
-            if port not in self._ports and _is_free(port):
+            if port not in self._ports and is_free(port):
                 self._ports.add(port)
                 return port
         raise LocalError(f"no free port was found among {_PORTS.start} to {_PORTS.stop - 1}")
@@ -304,11 +304,3 @@ def _scratch(run: Path) -> Path:
     shutil.rmtree(scratch, ignore_errors=True)  # Of a run that was killed.
     scratch.mkdir(parents=True, mode=0o700)
     return scratch
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe, contextlib.suppress(OSError):
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((ADDRESS, port))
-        return True
-    return False

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from mme_hosting.doctor import machine
@@ -32,3 +34,13 @@ def test_without_an_engine_only_a_push_is_impossible(monkeypatch):
     assert status == "warning"
     assert "no Docker engine answers" in text
     assert "mme push" in text
+
+
+def test_ports_that_are_taken(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        monkeypatch.setitem(machine._PORTS, "mme serve", port)
+        status, text = one(machine.ports, setup(local=True))
+    assert (status, text) == ("warning", f"port {port} is taken | mme serve --port {port + 1}")
+    status, text = one(machine.ports, setup(local=True))
+    assert (status, text) == ("ok", f"free on this machine: {port} (mme serve) | ")
