@@ -48,8 +48,14 @@ def local(tmp_path_factory):
         for minutes, value in ((0, 2000.0), (0, 4000.0), (2, 9000.0)):
             put(running, "ModelLatency", PAST + timedelta(minutes=minutes), value)
         put(running, "Invocations", PAST, 7.0, endpoint="another")
-        until(lambda: measured(running)["Invocations Sum"]["total"] == 4, 20, "the metrics")
+        until(lambda: all_there(measured(running)), 40, "the metrics")
         yield running
+
+
+def all_there(found: dict[str, dict]) -> bool:
+    """Whether the requests are counted, and the instance was looked at with its model loaded."""
+    loaded = found["LoadedModelCount Average"]["maximum"]
+    return found["Invocations Sum"]["total"] == 4 and bool(loaded)
 
 
 def measured(local, *more) -> dict[str, dict]:
