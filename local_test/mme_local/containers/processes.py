@@ -16,12 +16,14 @@ class Tree:
     """The processes that descend from one; used by one thread at a time.
 
     Args:
-        pid: of the first, which leads its session.
+        pid: of the first, which leads its session, and may have ended already.
     """
 
     def __init__(self, pid: int) -> None:
         self._session = pid
-        self._root = psutil.Process(pid)
+        self._root: psutil.Process | None = None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._root = psutil.Process(pid)
         self._looked = time.monotonic()
         self._seconds: dict[int, float] = {}
 
@@ -56,14 +58,16 @@ class Tree:
     def _all(self) -> Iterator[psutil.Process]:
         """The first and its descendants, none when the first has ended."""
         with contextlib.suppress(psutil.Error):
-            if self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
-                descendants = self._root.children(recursive=True)
-                yield self._root
+            root = self._root
+            if root and root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
+                descendants = root.children(recursive=True)
+                yield root
                 yield from descendants
 
     def _in_session(self) -> Iterator[psutil.Process]:
         """Those of the first's session, unless it is another's by now that has the same number."""
-        if psutil.pid_exists(self._session) and not self._root.is_running():
+        is_first = self._root is not None and self._root.is_running()
+        if psutil.pid_exists(self._session) and not is_first:
             return
         for pid in psutil.pids():
             with contextlib.suppress(psutil.Error, OSError):

@@ -78,3 +78,11 @@ def test_who_is_left_of_the_session_is_killed(started) -> None:
     assert not _ended(child)
     tree.kill()
     until(lambda: _ended(child), what="the child's end")
+
+
+def test_one_that_has_ended_before_anybody_looked() -> None:
+    ended = subprocess.Popen(["true"], start_new_session=True)
+    ended.wait(10)
+    tree = Tree(ended.pid)
+    assert tree.usage() is None
+    tree.kill()

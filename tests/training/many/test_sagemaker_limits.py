@@ -46,7 +46,7 @@ def test_a_lowered_limit_is_tried_anew_later(busy: BusySageMaker, bench: Bench) 
 def test_a_quota_that_others_use_up_is_waited_for(busy: BusySageMaker, bench: Bench) -> None:
     busy.refuse["CreateTrainingJob"] = [quota_refusal(4, 4)] * 5
 
-    assert bench.run(2)["City_0"].error is None
+    assert bench.run(2, poll=30.0)["City_0"].error is None
     assert bench.pauses[:5] == [60.0, 120.0, 240.0, 300.0, 300.0]
     assert "others use up the quota" in bench.notes
 
