@@ -194,7 +194,7 @@ def test_an_endpoint_from_init_to_delete(local, registry, image, archives, tmp_p
 
     # A tenant reaches its own models and no others.
     np.testing.assert_array_equal(caller.predictions(first, rows), expected(0, rows))
-    refused = caller.mme("invoke", second, "--data", "1,2,3,4,5,6", status=1)
+    refused = caller.mme("invoke", second, "--data", "1,2,3,4,5,6", status=2)
     assert b"denied" in refused.stderr
     assert b"denied" in caller.mme("delete", "--yes", status=2).stderr
 
