@@ -12,6 +12,7 @@ import pytest
 
 MODULE = Path(__file__).parents[2] / "hosting/terraform"
 
+_MIRROR = "allow it, or name one by TF_CLI_ARGS_init=-plugin-dir=DIR (terraform providers mirror)"
 _NO_PROVIDER = ("Failed to query available provider packages", "Failed to install provider")
 
 
@@ -34,16 +35,18 @@ def run(directory: Path, *arguments: str) -> str:
 def start(directory: Path, endpoints: Mapping[str, Mapping[str, Any]]) -> Path:
     """A configuration that calls the module, once with each of these sets of variables."""
     if not shutil.which("terraform"):
-        pytest.skip("Terraform is not installed")
+        pytest.skip(
+            "Terraform is not on the path: install 1.5 or later; its text is tested without"
+        )
     shutil.copytree(MODULE, directory / "endpoint", ignore=shutil.ignore_patterns(".terraform*"))
     call(directory, endpoints)
     try:
         run(directory, "init", "-backend=false", "-input=false", "-no-color", *_mirrors())
     except subprocess.TimeoutExpired:
-        pytest.skip("Terraform's registry does not answer")
+        pytest.skip(f"Terraform's registry does not answer: {_MIRROR}")
     except AssertionError as error:
         if any(words in str(error) for words in _NO_PROVIDER):
-            pytest.skip("Terraform has no provider of AWS here, and cannot get it")
+            pytest.skip(f"Terraform has no provider of AWS, and cannot get it: {_MIRROR}")
         raise
     return directory
 
