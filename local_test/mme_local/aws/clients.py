@@ -42,9 +42,11 @@ class Clients:
                 )
                 if self._session is None:
                     self._session = self._signed_in()
-                self._clients[service] = self._session.client(
-                    service, endpoint_url=self.endpoint, config=config
-                )
+                made = self._session.client(service, endpoint_url=self.endpoint, config=config)
+                # Now, and not by the first two threads that want them: each would make its own,
+                # and what one of them raises the other would not catch.
+                _ = made.exceptions
+                self._clients[service] = made
             return self._clients[service]
 
     def assuming(self, role: str) -> Clients:
