@@ -168,9 +168,10 @@ class EndpointManager:
             self._stay(hosted, error)
             return
         hosted.retired, hosted.variants = hosted.variants, started
-        record.variants, record.config = states, config
         await self._close(hosted.retired.values(), self._drain_seconds)
         hosted.retired = {}
+        # Not before: who looks at an update that is under way is told what it began with.
+        record.variants, record.config = states, config
         record.move("InService")
 
     async def _scale(

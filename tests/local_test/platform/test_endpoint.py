@@ -256,6 +256,25 @@ async def test_an_update_under_traffic_drops_nothing(
     ]
 
 
+async def test_an_endpoint_has_its_old_configuration_until_the_update_is_over(
+    local: Platform, runtime: ScriptedRuntime
+) -> None:
+    """Also while the old instances answer their last requests."""
+    local.store.put("a.tar.gz")
+    endpoint = await local.deploy(record())
+    runtime.script.invoke_seconds = 0.5
+    asking = asyncio.create_task(local.ask("a.tar.gz"))
+    await wait_for(lambda: runtime.containers[0].requests)
+    await local.manager.update(endpoint, config(variant(count=2), name="second"))
+    seen = set()
+    while endpoint.status == "Updating":
+        seen.add((endpoint.config.name, endpoint.variants["AllTraffic"].desired_count))
+        await asyncio.sleep(0.005)
+    assert seen == {("config", 1)}
+    assert (endpoint.config.name, endpoint.variants["AllTraffic"].current_count) == ("second", 2)
+    assert await asking
+
+
 async def test_an_update_that_fails_leaves_the_endpoint_as_it_was(
     local: Platform, runtime: ScriptedRuntime
 ) -> None:
