@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
+import psutil
 import pytest
 
 from mme_training.server import Server, ServerError, identify
@@ -45,3 +48,24 @@ def test_a_server_that_ends_at_once_says_why(tmp_path) -> None:
         Server(tmp_path, tmp_path / "log", settings=settings),
     ):
         pass
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from mme_training.server import Server
+
+with Server(Path(sys.argv[1]), Path(sys.argv[1]) / "log") as server:
+    print(server.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_server_ends_with_a_process_that_is_killed(tmp_path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        server = psutil.Process(int(process.stdout.readline()))
+        everything = [server, *server.children(recursive=True)]
+        process.kill()
+        _, alive = psutil.wait_procs(everything, timeout=30)
+    assert not alive

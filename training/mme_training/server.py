@@ -6,6 +6,7 @@ Runs the program ``mme serve`` and talks HTTP to it; knows nothing of how it wor
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -31,7 +32,10 @@ _ADDRESS: Final = "127.0.0.1"
 _START_WITHIN: Final = 60.0  # seconds
 _STOP_WITHIN: Final = 30.0  # seconds; then SageMaker sends SIGKILL
 _REASON_WITHIN: Final = 2.0  # seconds
+_PR_SET_PDEATHSIG: Final = 1
 _READY: Final = re.compile(r"^mme ready on port (\d+): .*metrics on port (\d+)", re.MULTILINE)
+
+_libc = ctypes.CDLL(None)
 
 
 class ServerError(TrainingError):
@@ -43,7 +47,7 @@ class ServerError(TrainingError):
 
 
 class Server:
-    """An ``mme serve`` that runs as long as the ``with`` block does.
+    """An ``mme serve`` that runs as long as the ``with`` block does, and the thread that is in it.
 
     Args:
         models: the directory below which models may be loaded.
@@ -89,6 +93,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_parent,
             )
         try:
             self.metrics_port = self._wait_until_ready()
@@ -242,6 +247,11 @@ def _program() -> str:
     if program is None:
         raise ServerError("the program mme is not on the path: install xgboost-mme")
     return program
+
+
+def _end_with_parent() -> None:
+    """Whoever kills this process leaves no server behind; called in the server's own, before it."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _free_port() -> int:
