@@ -5,12 +5,15 @@ The statuses are moved by what hosts the endpoints; here they are only begun.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
 
+from mme_local.aws import scalable_targets
+from mme_local.aws.clients import Clients
 from mme_local.control import arns
 from mme_local.control.backends import Endpoints as Backend
 from mme_local.control.background import Background
@@ -38,7 +41,7 @@ _LISTING: Final = Listing[EndpointRecord](
 
 
 class Endpoints:
-    """Endpoints as the API has them; `backend` hosts them."""
+    """Endpoints as the API has them; `backend` hosts them, `clients` know who scales them."""
 
     def __init__(
         self,
@@ -47,12 +50,14 @@ class Endpoints:
         tags: Tags,
         backend: Backend,
         background: Background,
+        clients: Clients,
     ) -> None:
         self._table = table
         self._names = names
         self._tags = tags
         self._backend = backend
         self._background = background
+        self._clients = clients
         self._updating_to: dict[str, str] = {}
 
     async def create(self, request: Mapping[str, Any], configs: EndpointConfigs) -> dict[str, Any]:
@@ -86,9 +91,13 @@ class Endpoints:
 
     async def update(self, request: Mapping[str, Any], configs: EndpointConfigs) -> dict[str, Any]:
         """UpdateEndpoint."""
-        endpoint = self._at_rest(request["EndpointName"])
+        name = request["EndpointName"]
+        # First, for nothing is to change between the checks and the start of the update.
+        scaled = await asyncio.to_thread(scalable_targets.variants, self._clients, name)
+        endpoint = self._at_rest(name)
         _check_supported(request)
         config = configs.resolve(request["EndpointConfigName"])
+        _check_scaled(scaled, endpoint.config, config)
         if request.get("RetainAllVariantProperties"):
             excluded = request.get("ExcludeRetainedVariantProperties", [])
             config = _retaining(config, endpoint, {one["VariantPropertyType"] for one in excluded})
@@ -119,7 +128,10 @@ class Endpoints:
         return {"EndpointArn": endpoint.arn}
 
     async def delete(self, request: Mapping[str, Any]) -> None:
-        """DeleteEndpoint; it is ``Deleting`` until the backend has ended it."""
+        """DeleteEndpoint; it is ``Deleting`` until the backend has ended it.
+
+        Its variants are deregistered from Application Auto Scaling, as on AWS.
+        """
         endpoint = self.get(request["EndpointName"])
         self._check_at_rest(endpoint)
         endpoint.move("Deleting")
@@ -173,6 +185,7 @@ class Endpoints:
 
     async def _end(self, endpoint: EndpointRecord) -> None:
         try:
+            await asyncio.to_thread(scalable_targets.deregister, self._clients, endpoint.name)
             await self._backend.delete(endpoint.name)
         except Exception as error:
             _LOG.exception("endpoint %s cannot be deleted", endpoint.name)
@@ -210,6 +223,24 @@ def _check_supported(request: Mapping[str, Any]) -> None:
         raise validation_error(
             "DeploymentConfig is not supported by the local SageMaker: without it, an endpoint is "
             "updated all at once, after the new instances are in service."
+        )
+
+
+def _check_scaled(scaled: Collection[str], before: ResolvedConfig, after: ResolvedConfig) -> None:
+    """Refuse what AWS refuses of an endpoint that is autoscaled.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html
+    """
+    types = {variant.name: variant.instance_type for variant in after.variants}
+    names = [
+        variant.name
+        for variant in before.variants
+        if variant.name in scaled and types.get(variant.name) != variant.instance_type
+    ]
+    if names:
+        raise validation_error(
+            f'The variant(s) "[{", ".join(names)}]" must be deregistered as scalable targets with '
+            "AWS Auto Scaling before they can be removed or have their instance type updated."
         )
 
 

@@ -34,7 +34,7 @@ class ControlPlane:
     """SageMaker's API without HTTP.
 
     Args:
-        clients: of IAM and S3, which requests refer to.
+        clients: of IAM, S3 and Application Auto Scaling, which requests refer to.
         runtime: knows the images' labels.
         jobs: runs training jobs.
         endpoints: hosts endpoints.
@@ -58,7 +58,9 @@ class ControlPlane:
         self._store = store = Store(None if state is None else state / _DIRECTORY)
         self._tags = tags = Tags(store, names)
         self._models = Models(store.models, names, tags, roles, objects, runtime)
-        self._endpoints = Endpoints(store.endpoints, names, tags, endpoints, self._background)
+        self._endpoints = Endpoints(
+            store.endpoints, names, tags, endpoints, self._background, clients
+        )
         self._configs = EndpointConfigs(
             store.configs, names, tags, self._models, self._endpoints.in_progress
         )

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from mme_local.aws import scalable_targets
 from mme_local.aws.clients import Clients
 from mme_local.events import Events
 from mme_local.platform.endpoint import EndpointManager
 from mme_local.telemetry.metrics import INVOCATIONS
 
-_DIMENSION: Final = "sagemaker:variant:DesiredInstanceCount"
-_RESOURCE: Final = re.compile(r"endpoint/(?P<endpoint>[^/]+)/variant/(?P<variant>[^/]+)")
 _PREDEFINED: Final = "SageMakerVariantInvocationsPerInstance"
 _COOLDOWN: Final = 300  # AWS's default, in seconds
 _MINUTE: Final = 60
@@ -91,7 +90,7 @@ class Autoscaler:
 
     async def step(self) -> None:
         """Look at all targets once, and scale what is to be scaled."""
-        targets = await asyncio.to_thread(self._targets)
+        targets = await asyncio.to_thread(scalable_targets.registered, self._clients)
         for target in targets:
             await self._look(target)
 
@@ -105,7 +104,7 @@ class Autoscaler:
 
     async def _look(self, target: Mapping[str, Any]) -> None:
         resource = str(target["ResourceId"])
-        named = _RESOURCE.fullmatch(resource)
+        named = scalable_targets.RESOURCE.fullmatch(resource)
         hosted = self._endpoints.find(named["endpoint"]) if named else None
         if named is None or hosted is None or hosted.record.status != "InService":
             return
@@ -150,25 +149,11 @@ class Autoscaler:
 
     # -- On threads ------------------------------------------------------------------------------
 
-    def _targets(self) -> list[Mapping[str, Any]]:
-        pages = self._clients.client("application-autoscaling").get_paginator(
-            "describe_scalable_targets"
-        )
-        answers = pages.paginate(ServiceNamespace="sagemaker", ScalableDimension=_DIMENSION)
-        return [target for answer in answers for target in answer["ScalableTargets"]]
-
     def _wishes(self, resource: str, dimensions: Mapping[str, str], current: int) -> list[Wish]:
-        pages = self._clients.client("application-autoscaling").get_paginator(
-            "describe_scaling_policies"
-        )
-        answers = pages.paginate(
-            ServiceNamespace="sagemaker", ResourceId=resource, ScalableDimension=_DIMENSION
-        )
-        policies = [policy for answer in answers for policy in answer["ScalingPolicies"]]
         wishes = []
-        for policy in policies:
-            tracking = policy.get("TargetTrackingScalingPolicyConfiguration")
-            metric = tracking and _metric(tracking, dimensions)
+        for policy in scalable_targets.policies(self._clients, resource):
+            tracking = policy.get("TargetTrackingScalingPolicyConfiguration", {})
+            metric = _metric(tracking, dimensions)
             if not metric:
                 _log.info("policy %s is not followed: it tracks no metric that is known here",
                           policy["PolicyName"])  # fmt: skip

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
@@ -164,6 +166,72 @@ def test_an_update_takes_the_new_configuration(api: LocalApi, sagemaker: Any) ->
     assert described["EndpointConfigName"] == "houses-v2"
     assert "PendingDeploymentSummary" not in described
     assert described["LastModifiedTime"] > described["CreationTime"]
+
+
+OF_VARIANTS = {
+    "ServiceNamespace": "sagemaker",
+    "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+}
+
+
+@pytest.fixture
+def scaling(moto: str) -> Iterator[Any]:
+    """Application Auto Scaling, that scales a variant of `houses` and one of `houses-2`."""
+    scaling = boto3.client("application-autoscaling", endpoint_url=moto)
+    tracking = {
+        "TargetValue": 100,
+        "PredefinedMetricSpecification": {
+            "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+        },
+    }
+    for endpoint in ("houses", "houses-2"):
+        variant = OF_VARIANTS | {"ResourceId": f"endpoint/{endpoint}/variant/AllTraffic"}
+        scaling.register_scalable_target(**variant, MinCapacity=1, MaxCapacity=3)
+        scaling.put_scaling_policy(
+            **variant,
+            PolicyName="by-invocations",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration=tracking,
+        )
+    yield scaling
+    for target in scaling.describe_scalable_targets(**OF_VARIANTS)["ScalableTargets"]:
+        scaling.deregister_scalable_target(**OF_VARIANTS, ResourceId=target["ResourceId"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"InstanceType": "ml.m5.large"}, {"VariantName": "Other"}],
+    ids=["instance type", "variant"],
+)
+def test_an_autoscaled_variant_keeps_its_name_and_instance_type(
+    api: LocalApi, sagemaker: Any, scaling: Any, other: dict[str, str]
+) -> None:
+    create(sagemaker)
+    sagemaker.create_endpoint_config(**config("other", **other))
+    sagemaker.create_endpoint_config(**config("same", InitialInstanceCount=2))
+    update = {"EndpointName": "houses", "EndpointConfigName": "other"}
+    assert message_of(sagemaker.update_endpoint, **update) == (
+        'The variant(s) "[AllTraffic]" must be deregistered as scalable targets with AWS Auto '
+        "Scaling before they can be removed or have their instance type updated."
+    )
+    assert sagemaker.describe_endpoint(EndpointName="houses")["EndpointStatus"] == "InService"
+    sagemaker.update_endpoint(EndpointName="houses", EndpointConfigName="same")
+
+    scaling.deregister_scalable_target(
+        **OF_VARIANTS, ResourceId="endpoint/houses/variant/AllTraffic"
+    )
+    sagemaker.update_endpoint(**update)
+    assert [updated.name for _, updated in api.endpoints.updated] == ["same", "other"]
+
+
+def test_an_endpoint_that_is_deleted_is_autoscaled_no_more(sagemaker: Any, scaling: Any) -> None:
+    create(sagemaker)
+    sagemaker.delete_endpoint(EndpointName="houses")
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="houses", WaiterConfig=QUICKLY)
+    targets = scaling.describe_scalable_targets(**OF_VARIANTS)["ScalableTargets"]
+    policies = scaling.describe_scaling_policies(**OF_VARIANTS)["ScalingPolicies"]
+    of_the_other = "endpoint/houses-2/variant/AllTraffic"
+    assert [each["ResourceId"] for each in (*targets, *policies)] == [of_the_other] * 2
 
 
 def test_an_update_that_cannot_be_begun_leaves_the_endpoint_in_service(
