@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mme_hosting.aws import Aws, AwsError
-from mme_hosting.deploy import advice
+from mme_hosting.deploy import advice, patience
 from mme_hosting.deploy.log_tail import last_lines
 from mme_hosting.deploy.plan import Plan
 from mme_hosting.deploy.present import IN_PROGRESS, Endpoint, Present, find_endpoint
@@ -117,9 +117,11 @@ def _scale_again(plan: Plan, run: Run) -> None:
     """Bring back the autoscaling that this run has taken away for an update that has failed."""
     if not any(step.service == "application-autoscaling" for step in run.done):
         return
+    done: list[Step] = []
     try:
         for step in plan.back:
-            run.aws.call(step.service, step.operation, step.resource, **step.request)
+            patience.call(run.aws, step, done, run.progress)
+            done.append(step)
     except AwsError as error:
         run.progress.say(f"{run.name} is not autoscaled any more: {error}. mme deploy mends it")
     else:
@@ -145,7 +147,7 @@ def do(step: Step, run: Run, planned: Endpoint | None) -> None:
         return
     began = time.time()
     try:
-        run.aws.call(step.service, step.operation, step.resource, **step.request)
+        patience.call(run.aws, step, run.done, run.progress)
     except AwsError as error:
         _refused(step, run, error)
         return
@@ -248,7 +250,9 @@ def _check_config(run: Run, ended: Endpoint | None, created: bool, since: float 
     wanted = run.config
     if ended.status == "InService" and ended.config == wanted:
         return
-    if not ended.reason and ended.config != wanted:
+    # Of an update that SageMaker has taken back, it does not always say why.
+    back = run.before is not None and ended.config == run.before.config
+    if not ended.reason and ended.config != wanted and not back:
         raise _lost(run, ended)
     reason = ended.reason.rstrip(". ") or "SageMaker does not say why"
     hint = advice.advice(reason)

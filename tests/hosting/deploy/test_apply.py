@@ -10,6 +10,7 @@ import pytest
 
 from mme_hosting.aws import Aws
 from mme_hosting.context import Context
+from mme_hosting.deploy import patience
 from mme_hosting.deploy.apply import DeploymentError
 from mme_hosting.deploy.deploy import Prepared, deploy, prepare
 from mme_hosting.errors import HostingError
@@ -17,6 +18,7 @@ from mme_hosting.settings import Deployment
 from mme_local.aws.environment import client_environment
 from support.deployments import Deployed
 from support.local_up import Local
+from support.refusals import Refusals
 
 pytestmark = pytest.mark.slow
 
@@ -130,3 +132,68 @@ def test_other_changes_are_waited_for_before_the_plan(houses: Deployed, runs: Ru
     assert "by another run: this one waits for its end" in runs.lines.said[-1]
     assert prepared.present.endpoint
     assert (prepared.present.endpoint.status, prepared.present.endpoint.desired) == ("InService", 2)
+
+
+SCALED = 'The variant(s) "[main]" must be deregistered as scalable targets with AWS Auto Scaling.'
+
+
+def refuse(runs: Runs, times: int = 1, **refusals: tuple[str, str]) -> Refusals:
+    made = Refusals(refusals, times)
+    made.install(runs.aws.client("sagemaker"), runs.aws.client("application-autoscaling"))
+    return made
+
+
+def test_what_aws_refuses_for_a_moment_is_tried_again(
+    houses: Deployed, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patience, "_PAUSE", 0.01)
+    runs = Runs(houses.name)
+    scaled = {"autoscaling": {"max": 2}}
+    first = runs.prepare(**scaled)
+    absent = f"Could not find endpoint configuration {first.wanted.config_name}"
+    refusals = refuse(
+        runs,
+        times=2,
+        CreateEndpointConfig=(
+            "ValidationException",
+            f"Could not find model {first.wanted.model_name}",
+        ),
+        CreateEndpoint=("ValidationException", absent),
+        RegisterScalableTarget=("ConcurrentUpdateException", "Another change is under way."),
+        PutScalingPolicy=("ObjectNotFoundException", "No scalable target is registered."),
+        UpdateEndpoint=("ValidationException", SCALED),
+    )
+    deploy(first)
+    deploy(runs.prepare(**scaled, instance_type="ml.c5.large"))
+    assert set(refusals.refused.values()) == {2}
+    assert len(refusals.refused) == 5
+    again = [line for line in runs.lines.said if "is not possible yet, and tried again" in line]
+    assert len(again) == 5
+    assert runs.prepare(**scaled, instance_type="ml.c5.large").plan.steps == ()
+
+
+def test_what_aws_refuses_for_longer_than_a_moment_ends_the_run(
+    houses: Deployed, runs: Runs, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(patience, "_PAUSE", 0.01)
+    monkeypatch.setattr(patience, "_SECONDS", 0.1)
+    refusals = refuse(
+        runs, times=1000, RegisterScalableTarget=("ConcurrentUpdateException", "Not now.")
+    )
+    with pytest.raises(HostingError, match="Not now"):
+        deploy(runs.prepare(autoscaling={"max": 2}))
+    assert refusals.refused["RegisterScalableTarget"] > 1
+
+
+def test_an_update_that_sagemaker_takes_back_without_a_reason_is_not_another_deployment(
+    houses: Deployed, runs: Runs
+):
+    before = houses.described["EndpointConfigName"]
+    events = runs.aws.client("sagemaker").meta.events
+    events.register(
+        "after-call.sagemaker.DescribeEndpoint",
+        lambda parsed, **_: parsed.pop("FailureReason", None),
+    )
+    with pytest.raises(DeploymentError, match=f"gone back: .* with {before}.*not say why") as ended:
+        deploy(runs.prepare(environment={"MME_HOSTS": "nonsense"}))
+    assert any("MME_HOSTS" in line for line in ended.value.log)
