@@ -14,7 +14,10 @@ _PAUSE: Final = 1.0
 
 
 def last_lines(aws: Aws, endpoint: str, since: float) -> tuple[str, ...]:
-    """Lines of the stream that was written to last; none where they cannot be read.
+    """Lines of the newest container's stream; none where they cannot be read.
+
+    It is not the stream that was written to last: those that serve go on writing while a new one
+    fails, and CloudWatch Logs is late with the times of last events.
 
     Args:
         aws: the account.
@@ -26,8 +29,10 @@ def last_lines(aws: Aws, endpoint: str, since: float) -> tuple[str, ...]:
             time.sleep(_PAUSE)
         try:
             found = _read(aws, GROUP + endpoint, int(since * 1000))
-        except AwsError:
-            return ()
+        except AwsError as error:
+            if not error.absent:  # the group comes with the first line
+                return ()
+            found = ()
         if found:
             return found
     return ()
@@ -35,23 +40,17 @@ def last_lines(aws: Aws, endpoint: str, since: float) -> tuple[str, ...]:
 
 def _read(aws: Aws, group: str, since: int) -> tuple[str, ...]:
     what = f"the log group {group}"
-    streams = aws.find(
-        "logs",
-        "DescribeLogStreams",
-        what,
-        logGroupName=group,
-        orderBy="LastEventTime",
-        descending=True,
-        limit=1,
-    )
-    if not streams or not streams["logStreams"]:
+    pages = aws.pages("logs", "DescribeLogStreams", what, logGroupName=group)
+    streams = [stream for page in pages for stream in page["logStreams"]]
+    if not streams:
         return ()
+    newest = max(streams, key=lambda stream: int(stream["creationTime"]))
     events = aws.call(
         "logs",
         "GetLogEvents",
         what,
         logGroupName=group,
-        logStreamName=streams["logStreams"][0]["logStreamName"],
+        logStreamName=newest["logStreamName"],
         startTime=since,
         startFromHead=False,
         limit=_LINES,
