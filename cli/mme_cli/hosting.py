@@ -31,7 +31,8 @@ Local = Annotated[
     bool, typer.Option("--local", help="The local SageMaker instead of AWS: see mme local up")
 ]
 Region = Annotated[
-    str | None, typer.Option(help="Region [as AWS's tools find it]", show_default=False)
+    str | None,
+    typer.Option(help="Region [mme.yaml's, or as AWS's tools find it]", show_default=False),
 ]
 Name = Annotated[
     str | None,

@@ -73,7 +73,7 @@ def push(
         from mme_hosting.images.plan import make_plan
 
         engine = connect()
-        target = _target(repository, registry, region)
+        target = _target(repository, registry, region or _described(local or bool(registry)))
         plan = make_plan(
             engine,
             target,
@@ -90,6 +90,13 @@ def push(
     finally:
         if as_json:
             _print_json(plan, done, dry_run)
+
+
+def _described(elsewhere: bool) -> str | None:
+    """The region of mme.yaml, if there is one: the endpoint's image must be there."""
+    from mme_hosting.settings import load
+
+    return None if elsewhere else load(flags={"name": "any"}).region
 
 
 def _go_local() -> None:

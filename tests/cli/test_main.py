@@ -93,7 +93,7 @@ def test_convert_takes_a_version_or_an_interpreter():
 
 @pytest.mark.parametrize(
     ("command", "default"),
-    [(("verify",), "[a free one]"), (("push",), "[as AWS's tools find it]")],
+    [(("verify",), "[a free one]"), (("push",), "[mme.yaml's, or as AWS's tools find it]")],
 )
 def test_help_tells_defaults(command, default) -> None:
     text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).output

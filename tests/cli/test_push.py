@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
 from mme_cli.main import app
 from mme_hosting.images import engine as docker_engine
+from mme_hosting.images.ecr import ADDRESS_VARIABLE
 from mme_hosting.images.registry import DOCKER_MANIFEST
+from support.aws import REGION, aws
 from support.images import FakeEngine, attributes, digest
 from support.registries import fake_registry
 from support.trees import make_tree
@@ -129,6 +132,24 @@ def test_changes_in_the_tree_are_refused_unless_told(host, engine, tmp_path):
     assert refused.stderr.startswith(f"mme: {tmp_path} has changes that no commit holds: new. ")
     assert told.exit_code == 0
     assert told.stderr.startswith(f"note: {tmp_path} has changes that no commit holds: new\n")
+
+
+def test_in_ecr_it_goes_to_the_region_of_the_endpoint(host, engine, tmp_path, monkeypatch):
+    monkeypatch.setenv(ADDRESS_VARIABLE, host)
+    (tmp_path / "mme.yaml").write_text("region: eu-west-1\n")
+    with aws():
+        assert mme().exit_code == 0
+        assert mme("--region", "eu-west-2").exit_code == 0
+        for region, expected in ((REGION, 0), ("eu-west-1", 1), ("eu-west-2", 1)):
+            ecr = boto3.client("ecr", region_name=region)
+            assert len(ecr.describe_repositories()["repositories"]) == expected
+
+
+def test_a_file_that_describes_nothing_is_refused(host, engine, tmp_path):
+    (tmp_path / "mme.yaml").write_text("regoin: eu-west-1\n")
+    result = mme("--dry-run")
+    assert (result.exit_code, result.stderr.count("regoin")) == (2, 1)
+    assert mme("--registry", host, "--dry-run").exit_code == 0
 
 
 def test_without_an_engine(monkeypatch):

@@ -43,13 +43,14 @@ class Ecr:
     """The ECR of an account in one region, with the credentials that boto3 finds.
 
     Args:
-        region: where; by default as boto3 finds it.
+        region: where; by default as AWS's tools find it; AWS_REGION is read here, boto3 does not.
 
     Raises:
         HostingError: the profile does not exist, or no region is known.
     """
 
     def __init__(self, region: str | None = None) -> None:
+        region = region or os.environ.get("AWS_REGION") or None
         config = Config(retries={"mode": "standard", "max_attempts": 5})
         try:
             self._client = boto3.client("ecr", region_name=region, config=config)

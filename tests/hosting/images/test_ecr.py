@@ -44,6 +44,13 @@ def test_one_that_is_there_is_left_as_it_is(client) -> None:
     assert Ecr().create("mine") == mine
 
 
+def test_the_region_may_be_that_of_aws_region(client, monkeypatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert Ecr().registry().host == HOST.replace(REGION, "eu-west-1")
+    assert Ecr("eu-west-2").registry().host == HOST.replace(REGION, "eu-west-2")
+
+
 def test_the_registry_is_that_of_the_account(client) -> None:
     registry = Ecr().registry()
     assert registry.host == HOST
