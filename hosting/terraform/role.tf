@@ -129,10 +129,11 @@ data "aws_iam_policy_document" "execution" {
     content {
       sid     = "NetworkInterfaces"
       actions = ["ec2:CreateNetworkInterface"]
+      # Subnets and security groups may be another account's, and shared.
       resources = concat(
         [local.interfaces],
-        [for id in statement.value.subnets : "${local.arn}:ec2:${local.own}:subnet/${id}"],
-        [for id in statement.value.security_groups : "${local.arn}:ec2:${local.own}:security-group/${id}"],
+        [for id in statement.value.subnets : "${local.arn}:ec2:${data.aws_region.current.id}:*:subnet/${id}"],
+        [for id in statement.value.security_groups : "${local.arn}:ec2:${data.aws_region.current.id}:*:security-group/${id}"],
       )
     }
   }

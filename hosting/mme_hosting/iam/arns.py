@@ -99,5 +99,14 @@ class Arns:
         aws = self.context.aws
         return f"arn:{aws.partition}:{service}:{aws.region}:{aws.account}:{resource}"
 
+    def shared(self, service: str, resource: str) -> str:
+        """The ARN of something that another account may have shared with this one, by its id.
+
+        A subnet that is shared has the ARN of its owner's account:
+        https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html
+        """
+        aws = self.context.aws
+        return f"arn:{aws.partition}:{service}:{aws.region}:*:{resource}"
+
     def _either(self, resource: str) -> list[str]:
         return sorted({self.of("sagemaker", each) for each in (resource, resource.lower())})

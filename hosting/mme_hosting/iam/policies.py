@@ -143,8 +143,8 @@ def list_models(context: Context, trained: bool = False, or_whole: bool = False)
 
 def _network(arns: Arns, vpc: Vpc) -> tuple[Statement, ...]:
     interfaces = arns.of("ec2", "network-interface/*")
-    within = [arns.of("ec2", f"subnet/{each}") for each in vpc.subnets]
-    groups = [arns.of("ec2", f"security-group/{each}") for each in vpc.security_groups]
+    within = [arns.shared("ec2", f"subnet/{each}") for each in vpc.subnets]
+    groups = [arns.shared("ec2", f"security-group/{each}") for each in vpc.security_groups]
     return (
         allow("Network", _NETWORK_READS, ANYTHING),
         allow("NetworkInterfaces", ("ec2:CreateNetworkInterface",), [interfaces, *within, *groups]),
