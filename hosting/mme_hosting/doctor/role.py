@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -94,46 +95,51 @@ def permissions(context: Context, training: bool = False) -> Iterator[Finding]:
 
 def _refused(context: Context, arn: str, statement: Mapping[str, Any]) -> list[str]:
     """Which of a statement's actions the role may not take, and on what."""
-    pages = context.aws.pages(
-        "iam", "SimulatePrincipalPolicy", f"the role {arn}", **_simulation(arn, statement)
-    )
-    refused: dict[str, list[str]] = {}
-    for result in (each for page in pages for each in page["EvaluationResults"]):
-        if result["EvalDecision"] != "allowed":
-            refused.setdefault(result["EvalResourceName"], []).append(result["EvalActionName"])
+    refused: dict[str, dict[str, None]] = {}
+    for simulation in _simulations(arn, statement):
+        pages = context.aws.pages("iam", "SimulatePrincipalPolicy", f"the role {arn}", **simulation)
+        for result in (each for page in pages for each in page["EvaluationResults"]):
+            if result["EvalDecision"] != "allowed":
+                actions = refused.setdefault(result["EvalResourceName"], {})
+                actions[result["EvalActionName"]] = None
     return [f"{', '.join(actions)} on {resource}" for resource, actions in refused.items()]
 
 
-def _simulation(arn: str, statement: Mapping[str, Any]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html."""
+def _simulations(arn: str, statement: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One for each value that a condition allows: a request has one of them.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    """
     keys = {
         key: value
         for of_operator in statement.get("Condition", {}).values()
         for key, value in of_operator.items()
     }
-    entries = [
-        {
-            "ContextKeyName": key,
-            "ContextKeyValues": value if isinstance(value, list) else [value],
-            "ContextKeyType": "string" if isinstance(value, list) else "stringList",
-        }
-        for key, value in keys.items()
-    ]
+    choices = (value if isinstance(value, list) else [value] for value in keys.values())
     # An example in place of the star: to the role's own policies it would be a letter.
     resources = [
         f"{each[:-1]}any.tar.gz" if each.endswith("/*") and ":s3:" in each else each
         for each in statement["Resource"]
     ]
-    return {
-        "PolicySourceArn": arn,
-        "ActionNames": statement["Action"],
-        "ResourceArns": resources,
-        **({"ContextEntries": entries} if entries else {}),
-    }
+    for chosen in itertools.product(*choices):
+        entries = [
+            {
+                "ContextKeyName": key,
+                "ContextKeyValues": [value],
+                "ContextKeyType": "string" if isinstance(allowed, list) else "stringList",
+            }
+            for (key, allowed), value in zip(keys.items(), chosen, strict=True)
+        ]
+        yield {
+            "PolicySourceArn": arn,
+            "ActionNames": statement["Action"],
+            "ResourceArns": resources,
+            **({"ContextEntries": entries} if entries else {}),
+        }
 
 
 def _command(arn: str, statement: Mapping[str, Any]) -> str:
-    request = _simulation(arn, statement)
+    request = next(_simulations(arn, statement))
     words = ["aws", "iam", "simulate-principal-policy", "--policy-source-arn", arn]
     words += ["--action-names", *request["ActionNames"], "--resource-arns"]
     return shlex.join([*words, *request["ResourceArns"]])

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from mme_hosting.doctor.role import permissions, role
+from mme_hosting.doctor.role import _simulations, permissions, role
 from mme_hosting.doctor.setup import Setup
 from mme_hosting.iam.policies import trust
 from support.aws import ACCOUNT, REGION, ROLE
@@ -103,6 +103,20 @@ def test_a_role_that_may_not_pull_the_image_by_a_deny(of):
     found = simulate(of, *["allowed"] * 3, "explicitDeny", "allowed")
     assert found[0][0] == "failed"
     assert "ecr:BatchGetImage, ecr:GetDownloadUrlForLayer on arn:aws:ecr:" in found[0][1]
+
+
+def test_a_prefix_of_several_is_asked_for_by_itself():
+    statement = {
+        "Action": ["s3:ListBucket"],
+        "Resource": [f"arn:aws:s3:::{BUCKET}"],
+        "Condition": {"StringLike": {"s3:prefix": ["houses/models/*", "houses/other/*"]}},
+    }
+    asked = [each["ContextEntries"] for each in _simulations(ROLE, statement)]
+    key = {"ContextKeyName": "s3:prefix", "ContextKeyType": "string"}
+    assert asked == [
+        [{**key, "ContextKeyValues": ["houses/models/*"]}],
+        [{**key, "ContextKeyValues": ["houses/other/*"]}],
+    ]
 
 
 def test_a_key_may_have_a_policy_of_its_own(of):
