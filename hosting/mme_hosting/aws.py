@@ -15,6 +15,7 @@ import boto3
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 
 from mme_hosting.errors import HostingError
@@ -52,7 +53,6 @@ _S3_ACTIONS: Final = {
 }
 _FAILURES: Final = (BotoCoreError, ClientError, ResponseParserError, UnicodeEncodeError)
 """All that a call may raise: the third where what answers is not AWS."""
-_DNS: Final = {"aws-cn": "amazonaws.com.cn"}
 
 
 class AwsError(HostingError):
@@ -132,8 +132,7 @@ class Aws:
     @property
     def registry(self) -> str:
         """The host of the account's registry in ECR."""
-        suffix = _DNS.get(self.partition, "amazonaws.com")
-        return f"{self.account}.dkr.ecr.{self.region}.{suffix}"
+        return f"{self.account}.dkr.ecr.{self.region}.{_domain(self.partition)}"
 
     @functools.cache  # noqa: B019 - lives as long as the command
     def client(self, service: str) -> Any:
@@ -193,6 +192,13 @@ class Aws:
             yield from paginator.paginate(**request)
         except _FAILURES as error:
             raise _explain(error, operation, resource, service) from None
+
+
+def _domain(partition: str) -> str:
+    """Where a partition's services are, as botocore knows it: ``amazonaws.com`` for ``aws``."""
+    partitions = create_loader().load_data("partitions")["partitions"]
+    found = {each["id"]: each["outputs"]["dnsSuffix"] for each in partitions}
+    return str(found.get(partition, found["aws"]))
 
 
 def _explain(error: Exception, call: str, resource: str, service: str) -> AwsError:

@@ -170,7 +170,7 @@ class Deployment(BaseSettings):
     )
     """Key, by its ARN, id or alias, for the instances' volumes and uploaded archives."""
     volume_gb: int | None = Field(None, ge=1, le=512, examples=[50])
-    """Size of the volume for models that are not loaded."""
+    """Size of the volume for models that are not loaded; instance types with a disk take none."""
     startup_seconds: int | None = Field(None, ge=60, le=3600, examples=[600])
     """Seconds within which a container must be healthy; SageMaker's default is 480."""
     inference_ami: str | None = Field(None, examples=["al2-ami-sagemaker-inference-gpu-2"])

@@ -94,7 +94,7 @@ variable "kms_key" {
 }
 
 variable "volume_gb" {
-  description = "Size of the volume for models that are not loaded."
+  description = "Size of the volume for models that are not loaded; instance types with a disk take none."
   type        = number
   default     = null
 }

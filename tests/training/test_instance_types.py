@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 from botocore.session import get_session
 
-from mme_training.instance_types import HOSTING, hosts_multi_model, nearest_of, platform
+from mme_training.instance_types import (
+    HOSTING,
+    hosts_multi_model,
+    nearest_of,
+    platform,
+    takes_volume_size,
+)
 
 TYPES = get_session().get_service_model("sagemaker").shape_for(HOSTING).enum
 
@@ -43,6 +49,26 @@ def test_multi_model_is_for_cpus_and_single_gpus(instance_type: str, takes: bool
 def test_graviton_takes_images_for_arm(instance_type: str, expected: str) -> None:
     assert instance_type in TYPES
     assert platform(instance_type) == expected
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "takes"),
+    [
+        ("ml.m5.large", True),
+        ("ml.t2.medium", True),
+        ("ml.c7g.xlarge", True),
+        ("ml.p3.2xlarge", True),
+        ("ml.m5d.large", False),
+        ("ml.c5d.xlarge", False),
+        ("ml.m6gd.large", False),
+        ("ml.g4dn.xlarge", False),
+        ("ml.g5.xlarge", False),
+        ("ml.g6e.xlarge", False),
+    ],
+)
+def test_a_volume_is_for_types_without_a_disk(instance_type: str, takes: bool) -> None:
+    assert instance_type in TYPES
+    assert takes_volume_size(instance_type) is takes
 
 
 def test_the_nearest_of_none_of_the_family() -> None:

@@ -20,6 +20,9 @@ _ONE_GPU: Final = re.compile(
 )
 """The instance types with one GPU; AWS lists those of p2, p3, g4dn and g5 for multi-model."""
 
+_OWN_DISK: Final = re.compile(r"ml\.([a-z0-9-]*d[a-z0-9-]*|g5[a-z-]*|g6[a-z-]*)\.\w+")
+"""As the SageMaker SDK has it: a ``d`` in the family, as ml.m5d and ml.g4dn, and g5 and g6."""
+
 
 def nearest_of(value: str, candidates: Iterable[str]) -> str | None:
     """The instance type most like `value`: of its family, if it can be, and of its size."""
@@ -48,6 +51,15 @@ def hosts_multi_model(instance_type: str) -> bool:
     https://docs.aws.amazon.com/sagemaker/latest/dg/multi-model-support.html
     """
     return not _ACCELERATED.match(instance_type) or bool(_ONE_GPU.fullmatch(instance_type))
+
+
+def takes_volume_size(instance_type: str) -> bool:
+    """Whether an endpoint on it may say how large its volume is: not where it has a disk itself.
+
+    https://github.com/aws/sagemaker-python-sdk/blob/v2.251.0/src/sagemaker/utils.py, as
+    ``volume_size_supported``.
+    """
+    return not _OWN_DISK.fullmatch(instance_type)
 
 
 def platform(instance_type: str) -> str:

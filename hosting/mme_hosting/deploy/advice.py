@@ -57,9 +57,20 @@ _ADVICE: Final = (
         "Push it with mme push, or give another --image: it must be in ECR, in this region",
     ),
     (
+        r"could not find endpoint configuration",
+        "An update needs the configuration that the endpoint has as well as the new one: make one "
+        "of that name again, or mme delete and mme deploy",
+    ),
+    (
+        r"volume.?size.*not allowed",
+        "The instance type has a disk of its own, and its size cannot be set: take volume_gb out "
+        "of mme.yaml",
+    ),
+    (
         r"assume role|assume the role|role.*(invalid|not exist|not found)",
         "The role must exist and let sagemaker.amazonaws.com assume it: mme iam execution says "
-        "with which policies",
+        "with which policies. One that was made a moment ago is not known everywhere yet: run "
+        "again",
     ),
     (
         r"ping health check",

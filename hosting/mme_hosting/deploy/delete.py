@@ -152,5 +152,6 @@ def _logs(context: Context) -> Stays:
         return Stays(what, "there is none", 0, _LOGS)
     days = found[0].get("retentionInDays")
     kept = f"kept for {days} days" if days else "kept for ever"
-    note = f"{kept}: aws logs delete-log-group --log-group-name {group}"
+    region = context.aws.region
+    note = f"{kept}: aws logs delete-log-group --log-group-name {group} --region {region}"
     return Stays(what, note, found[0].get("storedBytes"), _LOGS)

@@ -12,9 +12,16 @@ from mme_hosting.errors import HostingError
 from mme_hosting.invoke.request import CONTENT_TYPES
 from mme_hosting.settings import HealthCheck
 
-_SECONDS: Final = 300.0
+_SECONDS: Final = 360.0  # SageMaker goes on with a load for so long
 _PAUSE: Final = 5.0
-_NOT_YET: Final = frozenset({"ModelNotReadyException", "ServiceUnavailable", "InternalFailure"})
+_NOT_YET: Final = frozenset(
+    {
+        "ModelNotReadyException",
+        "ServiceUnavailable",
+        "InternalFailure",
+        "InternalDependencyException",
+    }
+)
 
 
 def body(check: HealthCheck) -> bytes:

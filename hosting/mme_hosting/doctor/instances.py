@@ -13,7 +13,13 @@ from mme_hosting.context import is_gpu
 from mme_hosting.doctor.findings import Finding, SkipError, failed, ok, warning
 from mme_hosting.doctor.setup import Setup
 from mme_hosting.settings import Deployment
-from mme_training.instance_types import HOSTING, TRAINING, hosts_multi_model, nearest_of
+from mme_training.instance_types import (
+    HOSTING,
+    TRAINING,
+    hosts_multi_model,
+    nearest_of,
+    takes_volume_size,
+)
 
 _SERVICE: Final = "sagemaker"
 _QUOTA: Final = "{type} for {use} usage"
@@ -48,6 +54,11 @@ def instance_type(setup: Setup) -> Iterator[Finding]:
             f"{chosen} is burstable, and SageMaker autoscales no such type",
             "instance_type: ml.m5.large",
         )
+    if setup.settings.volume_gb and not takes_volume_size(chosen):
+        yield failed(
+            f"{chosen} has a disk of its own, and its size cannot be set: take volume_gb out of "
+            "mme.yaml"
+        )
     if setup.training and chosen not in types[TRAINING]:
         near = nearest_of(chosen, types[TRAINING])
         hint = f"; the nearest that can is {near}" if near else ""
@@ -71,42 +82,45 @@ def quota(setup: Setup) -> Iterator[Finding]:
         yield warning(
             f"the quota '{names[0]}' cannot be read: {error}",
             f"aws service-quotas list-service-quotas --service-code {_SERVICE} "
-            f"--query \"Quotas[?QuotaName=='{names[0]}'].Value\"",
+            f"--region {setup.aws.region} --query \"Quotas[?QuotaName=='{names[0]}'].Value\"",
         )
         return
-    yield _judge_hosting(names[0], found.get(names[0]), deployment)
+    region = setup.aws.region
+    yield _judge_hosting(names[0], found.get(names[0]), deployment, region)
     for name in names[1:]:
-        yield _judge(name, found.get(name), 1)
+        yield _judge(name, found.get(name), 1, region)
 
 
-def _judge_hosting(name: str, found: dict[str, Any] | None, deployment: Deployment) -> Finding:
+def _judge_hosting(
+    name: str, found: dict[str, Any] | None, deployment: Deployment, region: str
+) -> Finding:
     scaling = deployment.autoscaling
     needed = max(deployment.instances, scaling.max) if scaling else deployment.instances
-    finding = _judge(name, found, needed)
+    finding = _judge(name, found, needed, region)
     if finding.status == "ok" and found and found["Value"] < 2 * needed:
         return warning(
             f"{finding.text}: a deployment over the endpoint that is there runs both side by side, "
             f"and needs up to {2 * needed}",
-            _request(found, 2 * needed),
+            _request(found, 2 * needed, region),
         )
     return finding
 
 
-def _judge(name: str, found: dict[str, Any] | None, needed: int) -> Finding:
+def _judge(name: str, found: dict[str, Any] | None, needed: int, region: str) -> Finding:
     if found is None:
         return warning(f"there is no quota '{name}' in this region")
     value = int(found["Value"])
     if value < needed:
         return failed(
-            f"the quota '{name}' is {value}, and must be {needed}", _request(found, needed)
+            f"the quota '{name}' is {value}, and must be {needed}", _request(found, needed, region)
         )
     return ok(f"the quota '{name}' is {value}")
 
 
-def _request(found: dict[str, Any], wanted: int) -> str:
+def _request(found: dict[str, Any], wanted: int, region: str) -> str:
     return (
         f"aws service-quotas request-service-quota-increase --service-code {_SERVICE} "
-        f"--quota-code {found['QuotaCode']} --desired-value {wanted}"
+        f"--quota-code {found['QuotaCode']} --desired-value {wanted} --region {region}"
     )
 
 

@@ -30,7 +30,8 @@ def network(setup: Setup) -> Iterator[Finding]:
         except AwsError as error:
             if error.code not in _ABSENT:
                 raise
-            yield failed(f"{error.said}: mend vpc in mme.yaml", "aws ec2 describe-subnets")
+            fix = f"aws ec2 describe-subnets --region {aws.region}"
+            yield failed(f"{error.said}: mend vpc in mme.yaml", fix)
             return
     networks = sorted({each["VpcId"] for each in found})
     if len(networks) > 1:

@@ -11,7 +11,7 @@ from mme_local.control.records import ResolvedConfig, ResolvedVariant, Resource
 from mme_local.control.store import Table
 from mme_local.control.tags import Tags
 from mme_local.errors import not_found, validation_error
-from mme_training.instance_types import hosts_multi_model
+from mme_training.instance_types import hosts_multi_model, takes_volume_size
 
 _DEFAULT_WEIGHT: Final = 1.0
 _NOT_HERE: Final = (
@@ -156,6 +156,11 @@ class EndpointConfigs:
         for member in ("InstanceType", "InitialInstanceCount"):
             if member not in variant:
                 raise validation_error(f"{member} must be given for variant {name}.")
+        if "VolumeSizeInGB" in variant and not takes_volume_size(variant["InstanceType"]):
+            raise validation_error(
+                "VolumeSize parameter is not allowed for the selected Instance type "
+                f"{variant['InstanceType']}."
+            )
         if multi_model and not hosts_multi_model(variant["InstanceType"]):
             raise validation_error(
                 f"MultiModel mode is not supported for instance type {variant['InstanceType']}."

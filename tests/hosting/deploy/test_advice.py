@@ -38,6 +38,15 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/houses:1"
             "Please check CloudWatch logs for this endpoint.",
             "its log says why",
         ),
+        (
+            "VolumeSize parameter is not allowed for the selected Instance type ml.m5d.large.",
+            "take volume_gb out",
+        ),
+        (
+            'Could not find endpoint configuration "arn:aws:sagemaker:us-east-1:123456789012:'
+            'endpoint-config/houses-1".',
+            "make one of that name again",
+        ),
         ("Something else.", ""),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_quota_of_nothing():
             "failed",
             f"the quota '{NAME}' is 0, and must be 1 | aws service-quotas "
             "request-service-quota-increase --service-code sagemaker --quota-code L-9614C779 "
-            "--desired-value 1",
+            "--desired-value 1 --region us-east-1",
         )
     ]
 
@@ -105,7 +105,7 @@ def test_a_quota_that_is_too_small_for_the_next_deployment():
     (found,) = asked([quota(NAME, 3)], instances=2)
     assert found[0] == "warning"
     assert "runs both side by side, and needs up to 4" in found[1]
-    assert found[1].endswith("--desired-value 4")
+    assert found[1].endswith("--desired-value 4 --region us-east-1")
 
 
 def test_a_quota_that_was_never_changed_is_the_default():
@@ -124,6 +124,13 @@ def test_a_burstable_type_is_not_autoscaled():
     assert found[-1][0] == "failed"
     assert "ml.t2.medium is burstable" in found[-1][1]
     assert len(findings(instances.instance_type, setup(instance_type="ml.t2.medium"))) == 1
+
+
+def test_a_type_with_a_disk_of_its_own_takes_no_size_for_it():
+    own = findings(instances.instance_type, setup(instance_type="ml.m5d.large", volume_gb=50))
+    assert [status for status, _ in own] == ["ok", "failed"]
+    assert "ml.m5d.large has a disk of its own" in own[-1][1]
+    assert len(findings(instances.instance_type, setup(volume_gb=50))) == 1
 
 
 def test_training_has_a_quota_of_its_own():

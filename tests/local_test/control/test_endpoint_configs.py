@@ -67,6 +67,10 @@ def test_an_instance_type_that_only_trains_is_refused_with_the_nearest_that_host
             "MultiModel mode is not supported for instance type ml.g4dn.12xlarge.",
         ),
         (
+            {"InstanceType": "ml.m5d.large", "VolumeSizeInGB": 50},
+            "VolumeSize parameter is not allowed for the selected Instance type ml.m5d.large.",
+        ),
+        (
             {"ManagedInstanceScaling": {"Status": "ENABLED"}},
             "ManagedInstanceScaling is not supported by the local SageMaker.",
         ),
