@@ -56,8 +56,7 @@ def hosts_multi_model(instance_type: str) -> bool:
 def takes_volume_size(instance_type: str) -> bool:
     """Whether an endpoint on it may say how large its volume is: not where it has a disk itself.
 
-    https://github.com/aws/sagemaker-python-sdk/blob/v2.251.0/src/sagemaker/utils.py, as
-    ``volume_size_supported``.
+    As ``volume_size_supported`` of https://github.com/aws/sagemaker-python-sdk has it.
     """
     return not _OWN_DISK.fullmatch(instance_type)
 

@@ -6,8 +6,11 @@ https://docs.aws.amazon.com/autoscaling/application/APIReference/API_ScalableTar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
+
+from botocore.exceptions import ClientError
 
 from mme_local.aws.clients import Clients
 
@@ -41,14 +44,26 @@ def variants(clients: Clients, endpoint: str) -> dict[str, str]:
 def deregister(clients: Clients, endpoint: str) -> None:
     """Forget an endpoint's variants and their policies; blocks.
 
-    moto would keep the policies, which on AWS go with the target.
+    moto would keep the policies, which on AWS go with the target. What a client deletes at the
+    same moment is gone as well.
     """
+    client = _client(clients)
     for resource in variants(clients, endpoint).values():
+        variant = {**_OF_VARIANTS, "ResourceId": resource}
         for policy in policies(clients, resource):
-            _client(clients).delete_scaling_policy(
-                **_OF_VARIANTS, ResourceId=resource, PolicyName=policy["PolicyName"]
-            )
-        _client(clients).deregister_scalable_target(**_OF_VARIANTS, ResourceId=resource)
+            with _gone():
+                client.delete_scaling_policy(**variant, PolicyName=policy["PolicyName"])
+        with _gone():
+            client.deregister_scalable_target(**variant)
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if "found" not in str(error):  # No scalable target found, No scaling policy found
+            raise
 
 
 def _client(clients: Clients) -> Any:
