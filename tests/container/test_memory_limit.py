@@ -12,7 +12,6 @@ import threading
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ import xgboost as xgb
 from mme_training.archives.pack import unpack
 from mme_training.houses import FEATURES, make_houses
 from support.container import GIB, MODELS, Container, assert_answers
-from support.serving import Model, ModelStore, csv_of, make_rows, train
+from support.serving import Model, ModelStore, csv_of, make_rows, padded, train
 
 pytestmark = pytest.mark.container
 
@@ -40,21 +39,15 @@ HARDENED = {
 
 @functools.cache
 def large(seed: int) -> xgb.Booster:
-    """A booster of about 2 MB, so that a gibibyte is soon full."""
-    return train(seed, trees=800)
-
-
-def archive(make_model: ModelStore, number: int) -> Model:
-    booster = large(number % 3)
-    model = make_model("none", files={"model.ubj": bytes(booster.save_raw("ubj"))})
-    return replace(model, booster=booster)
+    """A booster of 2.1 MB, so that a gibibyte is soon full."""
+    return padded(train(seed, trees=800), 2_100_000)
 
 
 def fill(container: Container, make_model: ModelStore) -> tuple[list[Model], Model]:
     """Load until one is refused; return those that are loaded, and that one."""
     loaded = []
     for number in itertools.count():
-        model = archive(make_model, number)
+        model = make_model.of(large(number % 3))
         status = container.load(model.name).status_code
         if status != 200:
             assert status == 507, container.log_text()[-2000:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import threading
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import xgboost as xgb
 
-from support.serving import Model, ModelStore, Server, csv_of, make_rows, until
+from support.serving import Model, ModelStore, Server, csv_of, make_rows, padded, train, until
 
 ROW = csv_of(make_rows(1, seed=5))
 ROOM_FOR = 120  # what the server takes by itself differs by some megabytes from start to start
@@ -25,6 +27,12 @@ PROBE_BUDGET = 600 << 20  # Java's heap is as small as it gets, and with it the 
 
 GROUPS = Path("/sys/fs/cgroup/memory")
 """Where control groups (v1) of memory are."""
+
+
+@functools.cache
+def small(seed: int) -> xgb.Booster:
+    """Boosters of one size: when one goes there is just the room for another."""
+    return padded(train(seed), 70_000)
 
 
 def charge_of_one(server: Server, model: Model) -> float:
@@ -41,7 +49,7 @@ def budget(tmp_path_factory: pytest.TempPathFactory, make_model: ModelStore) -> 
     env = {"MME_MEMORY_BUDGET": str(PROBE_BUDGET)}
     with Server(tmp_path_factory.mktemp("probe"), env=env) as server:
         base = server.metric("mme_memory_used_bytes")
-        room = ROOM_FOR * charge_of_one(server, make_model())
+        room = ROOM_FOR * charge_of_one(server, make_model.of(small(0)))
     assert base + room < PROBE_BUDGET
     return str(int(base + room))
 
@@ -55,7 +63,7 @@ def fill(server: Server, make_model: ModelStore, at_most: int = 4 * ROOM_FOR) ->
     """Load models until one is refused; return those that are loaded, and the refused one last."""
     models = []
     for number in range(at_most):
-        models.append(make_model(seed=number % 3))
+        models.append(make_model.of(small(number % 3)))
         status, _ = server.load(models[-1].name, models[-1].path)
         if status != 200:
             assert status == 507

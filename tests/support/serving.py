@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -79,6 +79,16 @@ def train(seed: int = 0, trees: int = 25) -> xgb.Booster:
     prices = known[:, 0] * (3000 + 40 * known[:, 4]) - 900 * known[:, 2] + 1e4 * known[:, 1]
     parameters = {"max_depth": 5, "eta": 0.2, "nthread": 1, "seed": seed}
     return xgb.train(parameters, xgb.DMatrix(rows, prices), trees)
+
+
+def padded(booster: xgb.Booster, size: int) -> xgb.Booster:
+    """The same model, whose UBJSON file has so many bytes."""
+    same = booster.copy()
+    same.set_attr(padding="-")
+    missing = size - len(same.save_raw("ubj"))
+    assert missing >= 0, f"{size} bytes are {-missing} too few"
+    same.set_attr(padding="-" * (1 + missing))
+    return same
 
 
 def csv_of(rows: np.ndarray) -> bytes:
@@ -148,6 +158,11 @@ class ModelStore:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content.encode() if isinstance(content, str) else content)
         return Model(name, path, self.booster(seed))
+
+    def of(self, booster: xgb.Booster) -> Model:
+        """Write a fresh archive of a booster that the test has made."""
+        model = self("none", files={"model.ubj": bytes(booster.save_raw("ubj"))})
+        return replace(model, booster=booster)
 
 
 class Server:
