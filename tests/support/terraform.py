@@ -12,7 +12,10 @@ import pytest
 
 MODULE = Path(__file__).parents[2] / "hosting/terraform"
 
-_MIRROR = "allow it, or name one by TF_CLI_ARGS_init=-plugin-dir=DIR (terraform providers mirror)"
+_MIRROR = (
+    "let this machine reach Terraform's registry, or run `terraform providers mirror DIR` on one "
+    "that can, and set TF_CLI_ARGS_init=-plugin-dir=DIR here"
+)
 _NO_PROVIDER = ("Failed to query available provider packages", "Failed to install provider")
 
 
@@ -36,7 +39,8 @@ def start(directory: Path, endpoints: Mapping[str, Mapping[str, Any]]) -> Path:
     """A configuration that calls the module, once with each of these sets of variables."""
     if not shutil.which("terraform"):
         pytest.skip(
-            "Terraform is not on the path: install 1.5 or later; its text is tested without"
+            "terraform is not on the path: install Terraform 1.5 or later; the module's schema "
+            "is tested without"
         )
     shutil.copytree(MODULE, directory / "endpoint", ignore=shutil.ignore_patterns(".terraform*"))
     call(directory, endpoints)
@@ -46,7 +50,7 @@ def start(directory: Path, endpoints: Mapping[str, Mapping[str, Any]]) -> Path:
         pytest.skip(f"Terraform's registry does not answer: {_MIRROR}")
     except AssertionError as error:
         if any(words in str(error) for words in _NO_PROVIDER):
-            pytest.skip(f"Terraform has no provider of AWS, and cannot get it: {_MIRROR}")
+            pytest.skip(f"Terraform has no provider of AWS: {_MIRROR}")
         raise
     return directory
 

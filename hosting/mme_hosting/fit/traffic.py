@@ -23,6 +23,8 @@ _MODEL: Final = ("model", "target_model", "TargetModel")
 _TIME: Final = ("time", "timestamp")
 _PLAYED: Final = 200_000  # requests of a made-up trace that are counted
 _SHOWN: Final = 3
+# Of Parquet that pyarrow has no reader for, it raises a NotImplementedError; of JSON that is nested
+# without end, json a RecursionError.
 _UNREADABLE: Final = (OSError, ValueError, csv.Error, KeyError, NotImplementedError, RecursionError)
 
 

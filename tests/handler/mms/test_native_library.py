@@ -15,7 +15,7 @@ MME = Path(sys.executable).with_name("mme")
 
 @pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("unshare") is None,
-    reason="to mount a file system, root and unshare(1) are needed",
+    reason="it mounts a file system: run the tests as root, with unshare(1) of util-linux",
 )
 def test_a_noexec_temporary_directory_is_refused(tmp_path):
     directory = tmp_path / "t"
