@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import httpx
 import psutil
 import pytest
 import xgboost as xgb
 
-from support.serving import Model, ModelStore, Server, csv_of, make_rows, train, until
+from support.crowds import CLIENTS, CODE, ROW, Traffic, ask
+from support.serving import Model, ModelStore, Server, train, until
 
-ROW = csv_of(make_rows(1, seed=5))
-CLIENTS = 4
 PLAIN, WITH_CODE = 92, 8
 
-CODE = "def predict_fn(data, model):\n    return [42.0] * len(data)\n"
-SLOW_CODE = """
-import pathlib
-import time
-
-def predict_fn(data, model):
-    pathlib.Path({mark!r}).touch()
-    time.sleep(1)
-    return [1.0] * len(data)
-"""
 CRASHING_CODE = """
 import os
 import signal
@@ -41,58 +28,6 @@ import signal
 def model_fn(model_dir):
     os.kill(os.getpid(), signal.SIGSEGV)
 """
-
-
-@dataclass
-class Traffic:
-    """Clients that invoke the models in random order, one request at a time each."""
-
-    server: Server
-    names: list[str]
-    statuses: list[int] = field(default_factory=list)
-    slowest: float = 0.0
-    ends_at_error: bool = False
-
-    def __enter__(self) -> Traffic:
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-        until(lambda: len(self.statuses) > 5 * CLIENTS, what="answers")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def _run(self, number: int) -> None:
-        choose = random.Random(number).choice
-        base_url = self.server.client.base_url
-        with httpx.Client(base_url=base_url, timeout=30) as client:
-            while not self._stop.is_set():
-                started = time.monotonic()
-                status = _invoke(client, choose(self.names))
-                self.slowest = max(self.slowest, time.monotonic() - started)
-                self.statuses.append(status)
-                if status != 200 and self.ends_at_error:
-                    return
-
-    @property
-    def errors(self) -> list[int]:
-        """What was answered besides 200; 0 is a connection that ended."""
-        return [status for status in self.statuses if status != 200]
-
-
-def _invoke(client: httpx.Client, name: str) -> int:
-    headers = {"content-type": "text/csv"}
-    try:
-        return client.post(f"/models/{name}/invoke", content=ROW, headers=headers).status_code
-    except httpx.TransportError:
-        return 0
 
 
 @dataclass
@@ -130,25 +65,6 @@ def crowd(tmp_path_factory: pytest.TempPathFactory, make_model: ModelStore) -> I
         yield Crowd(server, plain, with_code)
 
 
-def processes(server: Server) -> list[psutil.Process]:
-    """The tree as it is now."""
-    found = []
-    for pid in (pid for pids in server.pids().values() for pid in pids):
-        with suppress(psutil.NoSuchProcess):
-            found.append(psutil.Process(pid))
-    return found
-
-
-def alive(family: list[psutil.Process]) -> list[str]:
-    """Those that still run; an orphan that has ended and that nobody collects does not."""
-    running = []
-    for process in family:
-        with suppress(psutil.NoSuchProcess):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                running.append(" ".join(process.cmdline())[:100])
-    return running
-
-
 # -- A process of the tree is killed -------------------------------------------------------------
 
 
@@ -168,7 +84,7 @@ def test_killed_under_traffic(crowd, role):
         killed = time.monotonic()
         traffic_before = len(traffic.statuses)
         with httpx.Client(base_url=server.client.base_url, timeout=30) as client:
-            answers = [_invoke(client, name) for name in crowd.names]
+            answers = [ask(client, name) for name in crowd.names]
         seconds = time.monotonic() - killed
         until(lambda: len(traffic.statuses) > traffic_before + 5 * CLIENTS, what="traffic")
     failed = traffic.errors + [status for status in answers if status != 200]
@@ -191,7 +107,7 @@ def test_all_hosts_are_killed_at_once(crowd):
         os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
     # The first request of a model may meet a connection that MMS does not yet know to be lost.
-    until(lambda: _invoke(server.client, crowd.names[0]) == 200, 3)
+    until(lambda: ask(server.client, crowd.names[0]) == 200, 3)
     crowd.all_answer_within(3, killed)
 
 
@@ -213,10 +129,10 @@ def test_killed_again_and_again(crowd):
     for role in ("hosts", "zygote", "isolated") * 2:
         os.kill(until(lambda role=role: server.pids()[role])[0], signal.SIGKILL)
         name = crowd.names[-1]
-        until(lambda name=name: _invoke(server.client, name) == 200, 5)
+        until(lambda name=name: ask(server.client, name) == 200, 5)
         until(lambda: len(server.pids()["zygote"]) == 1 and len(server.pids()["hosts"]) == 2, 5)
     for name in crowd.names:
-        until(lambda name=name: _invoke(server.client, name) == 200, 5)
+        until(lambda name=name: ask(server.client, name) == 200, 5)
     assert server.names() == set(crowd.names)
 
 
@@ -338,7 +254,7 @@ def test_a_host_is_ended_while_it_loads_a_good_model(make_server, make_model, la
     assert load_and_end_the_host(server, large, signal.SIGSEGV) == 200
     assert server.invoke(large.name, ROW).status_code == 200
     assert len(server.pids()["isolated"]) == 1
-    until(lambda: _invoke(server.client, good.name) == 200, 3)
+    until(lambda: ask(server.client, good.name) == 200, 3)
     assert "SIGSEGV" in server.wait_log(component="workers.pool", models=1)["event"]
 
 
@@ -349,7 +265,7 @@ def test_a_host_is_killed_while_it_loads(make_server, make_model, large_file):
     assert load_and_end_the_host(server, large, signal.SIGKILL) == 507
     assert "killed" in server.wait_log(event="load failed")["reason"]
     assert server.get(large.name).status_code == 404
-    until(lambda: _invoke(server.client, good.name) == 200, 3)
+    until(lambda: ask(server.client, good.name) == 200, 3)
     assert server.pids()["isolated"] == []
     # It may have been the file: the next load is not in a host, and clears it.
     assert server.load(large.name, large.path)[0] == 200
@@ -386,7 +302,7 @@ def test_a_host_does_not_come_back_from_a_load(make_server, make_model):
     status, seconds = server.load(second.name, second.path)
     assert status == 200
     assert 2 < seconds < 5
-    until(lambda: _invoke(server.client, first.name) == 200, 3)
+    until(lambda: ask(server.client, first.name) == 200, 3)
     assert server.invoke(second.name, ROW).status_code == 200
     assert server.pids()["hosts"] != [host]
 
@@ -410,133 +326,3 @@ def test_a_good_model_beside_one_that_crashes(make_server, make_model, large_fil
     until(lambda: not server.pids()["isolated"])
     assert server.load(large.name, large.path)[0] == 200
     assert server.pids()["isolated"] == []  # cleared: a host serves it
-
-
-# -- The whole server ends -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_crowd(make_server, make_model) -> Server:
-    server = make_server()
-    for _ in range(5):
-        server.add(make_model())
-    for _ in range(2):
-        server.add(make_model(files={"code/inference.py": CODE}))
-    roles = server.pids()
-    assert all(roles[role] for role in roles if role != "other"), roles
-    assert roles["other"] == []
-    return server
-
-
-def test_mms_is_killed(small_crowd):
-    family = processes(small_crowd)
-    os.kill(small_crowd.pids()["java"][0], signal.SIGKILL)
-    killed = time.monotonic()
-    assert small_crowd.process.wait(5) == 1
-    until(lambda: not alive(family), 5 - (time.monotonic() - killed), "no process left")
-    assert not small_crowd.run_directory.exists()
-
-
-def test_the_server_itself_is_killed(small_crowd):
-    family = processes(small_crowd)
-    small_crowd.kill(signal.SIGKILL)
-    until(lambda: not alive(family), 5, f"no process left of {alive(family)}")
-
-
-def test_the_server_itself_is_killed_while_models_are_loaded(make_server, make_model):
-    """No launcher is left that waits to be told to go on."""
-    server = make_server()
-    models = [make_model() for _ in range(40)]
-    threads = [threading.Thread(target=_load_all, args=(server, models[n::4])) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    family: dict[int, psutil.Process] = {}
-
-    def look() -> int:
-        family.update((process.pid, process) for process in processes(server))
-        return len(server.pids()["launchers"])
-
-    until(lambda: look() > 5, what="launchers")
-    look()
-    server.kill(signal.SIGKILL)
-    for thread in threads:
-        thread.join(30)
-    try:
-        until(lambda: not _of_run(server.run_directory), 5, "no process left")
-        until(lambda: not alive(list(family.values())), 5, "no process left")
-    finally:
-        for process in _of_run(server.run_directory):
-            process.kill()
-
-
-def _load_all(server: Server, models: list[Model]) -> None:
-    with suppress(httpx.TransportError):
-        for model in models:
-            server.load(model.name, model.path)
-
-
-def _of_run(run_directory: Path) -> list[psutil.Process]:
-    """All processes on this machine whose command line names the run directory."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess):
-            if f"{run_directory}/" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
-
-
-def test_everything_is_killed_and_started_again(small_crowd, make_server, make_model):
-    family = processes(small_crowd)
-    for process in family:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    until(lambda: not alive(family), 5, "no process left")
-    assert small_crowd.run_directory.exists()  # left over, and in nobody's way
-    again = make_server(port=small_crowd.port)
-    model = again.add(make_model())
-    assert again.invoke(model.name, ROW).status_code == 200
-    assert again.names() == {model.name}
-    assert again.stop() == 0
-
-
-@pytest.mark.parametrize("clients_go_on", [False, True])
-def test_terminated_under_traffic(small_crowd, make_model, tmp_path, clients_go_on):
-    """What is under way is finished.
-
-    Clients that send their last request before the signal all get their answers. Those that go on
-    hold up the end by a few seconds, and lose at most the one request each that is on its way then.
-    """
-    server, mark = small_crowd, tmp_path / "in predict_fn"
-    names = sorted(server.names())
-    code = SLOW_CODE.format(mark=str(mark))
-    slow = server.add(make_model(files={"code/inference.py": code}))
-    answer: list[int] = []
-    thread = threading.Thread(
-        target=lambda: answer.append(server.invoke(slow.name, ROW).status_code)
-    )
-    family = processes(server)
-    with Traffic(server, names, ends_at_error=True) as traffic:
-        thread.start()
-        until(mark.exists)
-        server.kill(signal.SIGTERM)
-        terminated = time.monotonic()
-        if not clients_go_on:
-            traffic.stop()
-        assert server.process.wait(10) == 0
-    took = time.monotonic() - terminated
-    thread.join(5)
-    print(f"ended {took:.2f} s after SIGTERM, errors {traffic.errors}")  # noqa: T201
-    assert answer == [200]
-    assert len(traffic.errors) <= (CLIENTS if clients_go_on else 0)
-    assert clients_go_on or took < 4
-    assert alive(family) == []
-    assert not server.run_directory.exists()
-
-
-def test_interrupted_with_nothing_to_do(make_server):
-    """Ctrl-C."""
-    server = make_server()
-    started = time.monotonic()
-    assert server.stop(signal.SIGINT, 5) == 0
-    assert time.monotonic() - started < 3
-    assert not server.run_directory.exists()

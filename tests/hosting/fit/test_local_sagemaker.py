@@ -14,13 +14,13 @@ from support import archives, aws
 from support.local_platform import (
     Machine,
     Platform,
-    ScriptedRuntime,
     ServeRuntime,
     archive_of,
     platform,
     record,
     variant,
 )
+from support.scripted_containers import ScriptedRuntime
 from support.serving import csv_of, make_rows
 
 pytestmark = pytest.mark.anyio

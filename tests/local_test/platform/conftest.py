@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from support import aws
-from support.local_platform import Platform, ScriptedRuntime, platform
+from support.local_platform import Platform, platform
+from support.scripted_containers import ScriptedRuntime
 
 
 @pytest.fixture(scope="session")

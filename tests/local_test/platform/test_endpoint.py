@@ -13,13 +13,13 @@ from mme_local.control.records import EndpointRecord
 from mme_local.errors import ApiError, LocalError
 from support.local_platform import (
     Platform,
-    ScriptedRuntime,
     archive_of,
     config,
     platform,
     record,
     variant,
 )
+from support.scripted_containers import ScriptedRuntime
 
 pytestmark = pytest.mark.anyio
 

@@ -8,13 +8,13 @@ from mme_local.errors import ApiError
 from mme_local.platform.artifacts import identify
 from support.local_platform import (
     Platform,
-    ScriptedRuntime,
     archive_of,
     invocation,
     platform,
     record,
     variant,
 )
+from support.scripted_containers import ScriptedRuntime
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from mme_local.errors import ApiError
-from support.local_platform import Machine, Platform, ScriptedRuntime, platform, record, variant
+from support.local_platform import Machine, Platform, platform, record, variant
+from support.scripted_containers import ScriptedRuntime
 
 pytestmark = pytest.mark.anyio
 
