@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from mme_cli import archives
 from support.archives import booster, fill, link, names, tar
 from support.aws import aws
-from support.serving import csv_of, make_rows
+from support.models import csv_of, make_rows
 
 app = typer.Typer()
 for function in (archives.pack, archives.inspect, archives.verify):

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xgboost as xgb
 
 from mme_handler.codecs.recordio_protobuf import make_record_type
 from mme_hosting.invoke.request import CONTENT_TYPES
@@ -27,7 +28,7 @@ from support.content_types import MAGIC, READ
 from support.hosted import archive, host, mme, put
 from support.iam import User
 from support.local_up import MME, environment, up
-from support.serving import csv_of, make_rows, xgb
+from support.models import csv_of, make_rows
 
 ROWS = make_rows(5, 2)
 HOUSE = "100,3,20,5,48,9"

@@ -11,7 +11,8 @@ import xgboost as xgb
 
 from support.archives import booster, tar
 from support.local_up import MME, Local, environment, up
-from support.serving import make_rows, until
+from support.models import make_rows
+from support.serving import until
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 BUCKET = "sagemaker-us-east-1-123456789012"

@@ -17,7 +17,7 @@ from docker.errors import DockerException, ImageNotFound
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.container import Container
-from support.serving import ModelStore
+from support.models import ModelStore
 
 MakeContainer = Callable[..., Container]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.container import GIB, assert_answers
-from support.serving import csv_of, make_rows
+from support.models import csv_of, make_rows
 
 pytestmark = pytest.mark.container
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from support.container import Container, assert_answers
-from support.serving import csv_of, json_of, make_rows
+from support.models import csv_of, json_of, make_rows
 
 pytestmark = pytest.mark.container
 

@@ -8,7 +8,7 @@ import pytest
 from docker.errors import ImageNotFound
 
 from support.container import assert_answers
-from support.serving import make_rows
+from support.models import make_rows
 
 pytestmark = pytest.mark.container
 

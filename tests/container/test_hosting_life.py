@@ -20,8 +20,8 @@ from mme_training.archives.assemble import assemble
 from support.archives import booster
 from support.aws import ACCOUNT
 from support.local_up import MME, Local, environment, up
+from support.models import csv_of, make_rows
 from support.registries import ECR_LOGIN, docker_registry
-from support.serving import csv_of, make_rows
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 

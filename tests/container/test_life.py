@@ -15,7 +15,7 @@ import pytest
 
 from mme_training.archives.pack import unpack
 from support.container import MODELS, assert_answers
-from support.serving import csv_of, json_of, make_rows
+from support.models import csv_of, json_of, make_rows
 
 pytestmark = pytest.mark.container
 

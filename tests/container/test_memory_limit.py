@@ -21,7 +21,7 @@ import xgboost as xgb
 from mme_training.archives.pack import unpack
 from mme_training.houses import FEATURES, make_houses
 from support.container import GIB, MODELS, Container, assert_answers
-from support.serving import Model, ModelStore, csv_of, make_rows, padded, train
+from support.models import Model, ModelStore, csv_of, make_rows, padded, train
 
 pytestmark = pytest.mark.container
 

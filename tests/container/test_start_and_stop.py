@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from support.container import assert_answers
-from support.serving import csv_of, make_rows, until
+from support.models import csv_of, make_rows
+from support.serving import until
 
 pytestmark = pytest.mark.container
 

@@ -11,7 +11,8 @@ import xgboost as xgb
 from mme_training.houses import FEATURES, make_houses
 from mme_training.split import split
 from support.container import assert_answers
-from support.serving import Model, csv_of, until
+from support.models import Model, csv_of
+from support.serving import until
 from support.training_job import TrainingJob
 
 pytestmark = pytest.mark.container

@@ -13,7 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.serving import ModelStore, Server
+from support.models import ModelStore
+from support.serving import Server
 
 
 @pytest.fixture(scope="session")

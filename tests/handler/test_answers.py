@@ -9,7 +9,7 @@ import pytest
 
 from mme_handler import answers, errors
 from mme_handler.errors import ModelError
-from support.serving import csv_of, make_rows
+from support.models import csv_of, make_rows
 
 BODY = csv_of(make_rows(2, seed=8))
 

@@ -11,7 +11,8 @@ import xgboost as xgb
 
 from mme_handler.models.settings import ModelSettings
 from support.contract import ATTRIBUTES, BODY, CSV, JSON, ROWS, ask, raw, refusal, scores
-from support.serving import Model, Server, make_rows
+from support.models import Model, make_rows
+from support.serving import Server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from support.serving import csv_of, make_rows
+from support.models import csv_of, make_rows
 
 CSV, JSON = "text/csv", "application/json"
 GOOD = b"120,4,30,5.5,48.1,11.6\n"

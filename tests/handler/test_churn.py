@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.serving import Server, csv_of, make_rows, until
+from support.models import csv_of, make_rows
+from support.serving import Server, until
 
 BODY = csv_of(make_rows(2, seed=2))
 OWN_CODE = "def output_fn(prediction, accept): return str(len(prediction))\n"

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from support.serving import Server, csv_of, free_port, json_of, make_rows, until
+from support.models import csv_of, json_of, make_rows
+from support.serving import Server, free_port, until
 
 ROWS = make_rows(40, seed=11)
 ODD_NAMES = [

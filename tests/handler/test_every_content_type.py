@@ -40,7 +40,8 @@ from support.content_types import (
     nullable,
     train,
 )
-from support.serving import Model, Server
+from support.models import Model
+from support.serving import Server
 
 # -- Bodies ------------------------------------------------------------------------------------
 

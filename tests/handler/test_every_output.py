@@ -36,7 +36,8 @@ from support.content_types import (
     train,
 )
 from support.contract import ATTRIBUTES
-from support.serving import Model, Server
+from support.models import Model
+from support.serving import Server
 
 
 @pytest.fixture(scope="module")

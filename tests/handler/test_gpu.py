@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from support.gpus import DIRECTORY, GB, FakeGpus, uuid
-from support.serving import Server, csv_of, make_rows, until
+from support.models import csv_of, make_rows
+from support.serving import Server, until
 
 ROWS = make_rows(3, seed=5)
 BODY = csv_of(ROWS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.serving import csv_of, make_rows
+from support.models import csv_of, make_rows
 
 BODY = csv_of(make_rows(2, seed=8))
 

@@ -7,7 +7,7 @@ import pytest
 import xgboost as xgb
 
 from support.contract import ATTRIBUTES, CSV, JSON, NPY, ROWS, ask, raw, refusal, scores
-from support.serving import json_of
+from support.models import json_of
 
 # -- Hooks -------------------------------------------------------------------------------------
 

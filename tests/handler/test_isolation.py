@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.serving import Server, csv_of, make_rows, until
+from support.models import csv_of, make_rows
+from support.serving import Server, until
 
 ROWS = make_rows(3, seed=8)
 BODY = csv_of(ROWS)

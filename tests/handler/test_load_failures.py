@@ -9,7 +9,8 @@ import pickle
 import numpy as np
 import pytest
 
-from support.serving import csv_of, make_rows, until
+from support.models import csv_of, make_rows
+from support.serving import until
 
 ROWS = make_rows(3, seed=4)
 OUT_OF_MEMORY = {

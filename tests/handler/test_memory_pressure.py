@@ -17,7 +17,8 @@ import httpx
 import pytest
 import xgboost as xgb
 
-from support.serving import Model, ModelStore, Server, csv_of, make_rows, padded, train, until
+from support.models import Model, ModelStore, csv_of, make_rows, padded, train
+from support.serving import Server, until
 
 ROW = csv_of(make_rows(1, seed=5))
 ROOM_FOR = 120  # what the server takes by itself differs by some megabytes from start to start

@@ -15,7 +15,8 @@ import numpy as np
 import psutil
 import pytest
 
-from support.serving import FEATURES, Model, ModelStore, Server, csv_of, make_rows, until
+from support.models import FEATURES, Model, ModelStore, csv_of, make_rows
+from support.serving import Server, until
 
 ROW = csv_of(make_rows(1, seed=5))
 TIMEOUT = 2.0

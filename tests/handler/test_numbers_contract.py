@@ -13,7 +13,7 @@ import pytest
 import xgboost as xgb
 
 from support.contract import ATTRIBUTES, BODY, CSV, JSON, NPY, ask, raw, scores
-from support.serving import make_rows
+from support.models import make_rows
 
 # -- Numbers -----------------------------------------------------------------------------------
 

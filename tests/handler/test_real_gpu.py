@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import xgboost as xgb
 
-from support.serving import Server, csv_of, make_rows
+from support.models import csv_of, make_rows
+from support.serving import Server
 
 ROUNDS = 100
 SETTLED = 5  # rounds after which CUDA's context, and what XGBoost caches, are there

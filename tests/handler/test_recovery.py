@@ -17,7 +17,8 @@ import pytest
 import xgboost as xgb
 
 from support.crowds import CLIENTS, CODE, ROW, Traffic, ask
-from support.serving import Model, ModelStore, Server, train, until
+from support.models import Model, ModelStore, train
+from support.serving import Server, until
 
 PLAIN, WITH_CODE = 92, 8
 

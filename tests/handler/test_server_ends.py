@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from support.crowds import CLIENTS, CODE, ROW, SLOW_CODE, Traffic, alive, processes
-from support.serving import Model, Server, until
+from support.models import Model
+from support.serving import Server, until
 
 
 @pytest.fixture

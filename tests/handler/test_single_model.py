@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.serving import Server, csv_of, free_port, make_rows, until
+from support.models import csv_of, make_rows
+from support.serving import Server, free_port, until
 
 ROWS = make_rows(20, seed=5)
 SLOW = """

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from mme_handler.user_output import to_log
-from support.serving import csv_of, make_rows
+from support.models import csv_of, make_rows
 
 BODY = csv_of(make_rows(1))
 

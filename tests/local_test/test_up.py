@@ -16,7 +16,8 @@ import pytest
 from support.local_jobs import BUCKET as JOBS_BUCKET
 from support.local_jobs import make_job
 from support.local_up import Local, listening, mme, state, up
-from support.serving import ModelStore, until
+from support.models import ModelStore
+from support.serving import until
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 BUCKET = "sagemaker-us-east-1-123456789012"

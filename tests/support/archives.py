@@ -11,7 +11,7 @@ from pathlib import Path
 import xgboost as xgb
 
 from mme_training.archives.check import write_check
-from support.serving import make_rows, train
+from support.models import make_rows, train
 
 booster = cache(train)
 """A house-price model, trained once for each seed."""

@@ -18,7 +18,8 @@ from docker import DockerClient
 from docker.errors import APIError, NotFound
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.serving import Model, csv_of, until
+from support.models import Model, csv_of
+from support.serving import until
 
 MODELS = "/opt/ml/models"
 GIB = 1 << 30

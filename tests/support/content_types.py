@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import xgboost as xgb
 
 from mme_handler.codecs.recordio_protobuf import make_record_type
-from support.serving import Model
+from support.models import Model
 
 CSV, JSON, LINES, NPY = "text/csv", "application/json", "application/jsonlines", "application/x-npy"
 NPZ, RECORDIO = "application/x-npz", "application/x-recordio-protobuf"

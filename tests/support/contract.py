@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
-from support.serving import Model, Server, csv_of, make_rows
+from support.models import Model, csv_of, make_rows
+from support.serving import Server
 
 CSV, JSON, NPY = "text/csv", "application/json", "application/x-npy"
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"

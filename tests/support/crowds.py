@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import httpx
 import psutil
 
-from support.serving import Server, csv_of, make_rows, until
+from support.models import csv_of, make_rows
+from support.serving import Server, until
 
 ROW = csv_of(make_rows(1, seed=5))
 CLIENTS = 4

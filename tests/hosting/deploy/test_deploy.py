@@ -13,7 +13,7 @@ import pytest
 from support.archives import tar
 from support.deployments import Deployed, operations
 from support.local_up import MME, Local, environment, state
-from support.serving import csv_of, make_rows, train
+from support.models import csv_of, make_rows, train
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,8 @@ from support.local_platform import (
     record,
     variant,
 )
+from support.models import csv_of, make_rows
 from support.scripted_containers import ScriptedRuntime
-from support.serving import csv_of, make_rows
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from mme_hosting.fit.measure import measure
 from mme_training.archives.pack import write_archive
 from mme_training.errors import UserError
 from support.archives import booster, fill
-from support.serving import csv_of, make_rows, train
+from support.models import csv_of, make_rows, train
 
 CODE = "def model_fn(model_dir): return 1\ndef transform_fn(model, body, *_): return '1'\n"
 

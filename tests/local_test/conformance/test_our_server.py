@@ -11,7 +11,8 @@ from mme_local.conformance.models import Payload, find
 from mme_local.conformance.registry import Result, Status
 from mme_local.conformance.run import run, select
 from mme_local.conformance.target import UrlTarget
-from support.serving import ModelStore, Server
+from support.models import ModelStore
+from support.serving import Server
 
 QUICK = ("start", "management.load", "management.get", "management.unload", "invocation.bytes")
 

@@ -15,7 +15,8 @@ from support.aws import ACCOUNT, REGION
 from support.iam import User, allow, deny, policy, refused
 from support.local_api import TRUST
 from support.local_up import Local, up
-from support.serving import ModelStore, until
+from support.models import ModelStore
+from support.serving import until
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 BUCKET = "houses"

@@ -26,7 +26,7 @@ from support.local_platform import (
     record,
     variant,
 )
-from support.serving import csv_of, make_rows
+from support.models import csv_of, make_rows
 
 pytestmark = pytest.mark.anyio
 

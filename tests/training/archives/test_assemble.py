@@ -16,7 +16,7 @@ from mme_training.archives.check import read_rows
 from mme_training.archives.pack import ArchiveError, unpack
 from mme_training.errors import UserError
 from support.archives import booster, fill, link, names, tar
-from support.serving import csv_of, make_rows
+from support.models import csv_of, make_rows
 
 CODE = "def input_fn(body, content_type): ...\n"
 

@@ -15,7 +15,7 @@ from mme_handler.models.booster import adopt
 from mme_handler.models.predictor import Predictor
 from mme_training.archives.check import Rows, read_rows, write_check, write_rows
 from mme_training.errors import UserError
-from support.serving import make_rows, train
+from support.models import make_rows, train
 
 FLOATS = st.floats(width=32, allow_infinity=False)
 

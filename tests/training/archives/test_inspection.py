@@ -13,7 +13,7 @@ import xgboost as xgb
 from mme_training.archives.inspection import Inspection, inspect_archive, inspect_directory
 from mme_training.archives.pack import ArchiveError
 from support.archives import booster, fill, link, tar
-from support.serving import make_rows
+from support.models import make_rows
 
 
 def inspect(directory: Path, files, check: int | None = None) -> Inspection:

@@ -14,7 +14,7 @@ from mme_training.archives.check import read_rows, write_check, write_rows
 from mme_training.archives.verify import HERE, TRAINER, Verdict, verify
 from mme_training.errors import UserError
 from support.archives import booster, fill, tar
-from support.serving import make_rows
+from support.models import make_rows
 
 OUTPUT = "def output_fn(prediction, accept):\n    return {}\n"
 
