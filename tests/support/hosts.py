@@ -28,6 +28,7 @@ import psutil
 import xgboost as xgb
 
 from mme_training.data.channel import read_channel
+from mme_training.distributed import dask_nodes
 from mme_training.distributed.job import Cluster, Functions, Job
 from mme_training.distributed.run import train_on_hosts
 from mme_training.errors import TrainingError
@@ -58,6 +59,12 @@ class Fails(xgb.callback.TrainingCallback):
         if epoch == 2:
             raise OSError("no space left on device")
         return False
+
+
+async def close_and_fail(self: dask_nodes.Scheduler, *arguments: Any, **options: Any) -> None:
+    """Close, and fail as Dask's scheduler does when a worker leaves just then."""
+    await super(dask_nodes.Scheduler, self).close(*arguments, **options)
+    raise RuntimeError("Cannot change state of expiring Timeout")
 
 
 def make_callbacks(root: Path, seconds: float, fails: bool) -> list[xgb.callback.TrainingCallback]:
@@ -100,6 +107,8 @@ def main(settings: dict[str, Any]) -> int:
         functions=make_functions,
         callbacks=functools.partial(make_callbacks, root, settings["seconds"], settings["fails"]),
     )
+    if settings["fails_to_close"]:
+        dask_nodes.Scheduler.close = close_and_fail
     cluster = Cluster(**{**settings["cluster"], "hosts": tuple(settings["cluster"]["hosts"])})
     resume_from = functools.partial(last_checkpoint, root)
     try:
@@ -231,6 +240,8 @@ class Hosts:
     seconds: float = 0.0
     """How much longer each round is to last."""
     fails: bool = False
+    fails_to_close: bool = False
+    """Whether Dask's scheduler does."""
     patience: float = 60.0
 
     def __getitem__(self, index: int) -> Host:
@@ -257,6 +268,7 @@ class Hosts:
                     "copies": self.copies,
                     "seconds": self.seconds,
                     "fails": self.fails,
+                    "fails_to_close": self.fails_to_close,
                 }
             )
 

@@ -238,6 +238,20 @@ def test_a_failing_callback_ends_all_hosts(hosts: Hosts) -> None:
     assert reasons(hosts) == [("AlgorithmError", reason)] * 2
 
 
+def test_a_model_outlives_a_dask_that_fails_to_close(hosts: Hosts) -> None:
+    fill(hosts)
+    hosts.fails_to_close = True
+    assert hosts.run() == [0, 0], hosts.log()
+    assert_same(hosts[0].model, on_one_host(hosts).booster)
+
+
+def test_a_reason_outlives_a_dask_that_fails_to_close(hosts: Hosts) -> None:
+    fill(hosts)
+    hosts.fails = hosts.fails_to_close = True
+    assert hosts.run() == [1, 1]
+    assert reasons(hosts) == [("AlgorithmError", "127.0.0.1: OSError: no space left on device")] * 2
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_host_that_dies_is_named_by_the_other(hosts: Hosts, number: int) -> None:
     fill(hosts)

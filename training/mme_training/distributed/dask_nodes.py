@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import distributed
@@ -25,6 +27,22 @@ def silence() -> None:
     """Keep Dask from logging: what goes wrong is told once, by this package."""
     for name in ("distributed", "distributed.client", "distributed.worker", "distributed.core"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+@contextlib.asynccontextmanager
+async def opened(node: Any) -> AsyncIterator[Any]:
+    """The scheduler or client `node` while it is there, whatever comes of closing it.
+
+    Dask fails to close when a connection breaks at that moment (seen with 2026.8: `RuntimeError`,
+    "Cannot change state of expiring Timeout"). By then all has been decided and told, and it must
+    not cost the model, or the reason why there is none.
+    """
+    await node.__aenter__()
+    try:
+        yield node
+    finally:
+        with contextlib.suppress(Exception):
+            await node.__aexit__(*sys.exc_info())
 
 
 class Scheduler(distributed.Scheduler):

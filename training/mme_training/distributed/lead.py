@@ -14,7 +14,7 @@ import distributed
 import xgboost as xgb
 
 from mme_training.distributed import worker as work
-from mme_training.distributed.dask_nodes import CONFIG, Departures, Scheduler, silence
+from mme_training.distributed.dask_nodes import CONFIG, Departures, Scheduler, opened, silence
 from mme_training.distributed.job import Cluster, Job
 from mme_training.distributed.names import address_of, host_of, worker_name
 from mme_training.distributed.outcome import Failure, Outcome, lost
@@ -55,8 +55,8 @@ async def lead(
             ) from error
         connect: Any = distributed.Client
         async with (
-            scheduler,
-            connect(scheduler.address, asynchronous=True, set_as_default=False) as client,
+            opened(scheduler),
+            opened(connect(scheduler.address, asynchronous=True, set_as_default=False)) as client,
         ):
             leader = _Leader(cluster, job, client, scheduler, departures, processes)
             failure: Failure | None = Failure(f"{cluster.first} was interrupted")
