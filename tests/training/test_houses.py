@@ -70,7 +70,7 @@ def test_houses_have_the_means_and_deviations_asked_for() -> None:
     assert houses["YEAR_BUILT"].median() == pytest.approx(1995, abs=1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(city=st.text(st.characters(codec="utf-8")), seed=st.integers(0, 2**40))
 def test_the_same_city_and_seed_give_the_same_houses(city: str, seed: int) -> None:
     first = make_houses(city, 5, seed)

@@ -14,14 +14,14 @@ def numbered(rows: int) -> pd.DataFrame:
     return pd.DataFrame({"row": range(rows)})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.integers(0, 500), seed=SEEDS)
 def test_parts_are_disjoint_and_together_everything(rows: int, seed: int) -> None:
     parts = split(numbered(rows), seed)
     assert sorted(row for part in parts for row in part["row"]) == list(range(rows))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.integers(3, 500), seed=SEEDS)
 def test_parts_have_their_shares_and_are_not_empty(rows: int, seed: int) -> None:
     parts = split(numbered(rows), seed)

@@ -287,7 +287,7 @@ def test_the_missing_number_is_no_category_unless_the_model_has_it():
 cells = st.sampled_from(["10", "20.0", " 30", "2", "02", "x", "red", "1", "0", "", "nan", "+1"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(*[cells] * 5).map(",".join), min_size=1, max_size=4), st.booleans())
 def test_csv_by_the_fast_way_and_by_the_slow(lines, header):
     def read() -> object:

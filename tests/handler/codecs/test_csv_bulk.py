@@ -35,7 +35,7 @@ def patch():
 LARGE = csv_bulk.SMALLEST
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(rows, st.sampled_from(",;\t"), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
 @example([["1", "2"], ["", ""]], ",", "\n", False)
 @example([["1", "2"], ["1", "nan"], ["-nan", "NA"]], ",", "\r\n", True)
@@ -46,7 +46,7 @@ def test_the_same_as_in_pieces(patch, table, separator, newline, header):
     assert in_bulk == in_pieces
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text("0123456789+-.eE \t\r\nnulaNA,", max_size=40))
 def test_of_any_text(patch, text):
     in_bulk, in_pieces = (decode(patch, n, text.encode() + b"1,2") for n in (0, 1 << 30))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mme_hosting.aws import Aws
@@ -202,7 +202,6 @@ def happens(event: str, world: World) -> None:
         world.policies["by-hand"] = FOREIGN
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(GOALS, st.none() | st.integers(0, 12), EVENTS), max_size=6), GOALS)
 def test_after_any_history_one_deployment_is_enough(history, last):
     world = World()

@@ -192,7 +192,7 @@ _SETTINGS = st.fixed_dictionaries(
 
 
 @given(_SETTINGS)
-@bounded(max_examples=30, deadline=None)
+@bounded(max_examples=30)
 def test_whatever_the_settings_the_requests_are_the_same(settings: dict[str, Any]) -> None:
     check(settings)
 

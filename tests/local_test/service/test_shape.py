@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
     return round(value.timestamp(), 3) if isinstance(value, datetime) else value
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_botocore_reads_back_what_was_answered(data: st.DataObject) -> None:
     shape = output(data.draw(st.sampled_from(OPERATIONS)))

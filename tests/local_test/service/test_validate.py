@@ -76,7 +76,7 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_what_botocore_refuses_is_refused_here_too(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(list(REQUESTS)))
@@ -87,7 +87,7 @@ def test_what_botocore_refuses_is_refused_here_too(data: st.DataObject) -> None:
         assert refusal(name, request).code in ("ValidationException", "SerializationException")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(name=st.text(string.ascii_letters + string.digits + "-_. ä", max_size=70))
 def test_names_are_held_against_their_pattern_and_length(name: str) -> None:
     good = len(name) <= 63 and name.isascii() and not set(name) & set("_. ")

@@ -55,7 +55,7 @@ def test_a_directory_as_training_leaves_it(tmp_path) -> None:
     )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.randoms(use_true_random=False), st.dictionaries(
     st.from_regex(r"code/[a-z]{1,8}\.txt", fullmatch=True), st.binary(max_size=500), max_size=4
 ))  # fmt: skip

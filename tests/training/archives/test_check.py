@@ -50,7 +50,7 @@ def test_rows_and_predictions_read_back_bit_for_bit(tmp_path, kind: str) -> None
     assert np.array_equal(decoded(tmp_path / "check.csv", booster), expected[:10], equal_nan=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(FLOATS, FLOATS, FLOATS), min_size=1, max_size=5))
 def test_every_float32_reads_back(tmp_path_factory, values) -> None:
     path = tmp_path_factory.mktemp("floats") / "check.csv"

@@ -49,7 +49,7 @@ def tree(directory: Path) -> set[str]:
     return {str(path.relative_to(directory)) for path in directory.rglob("*")}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(model=st.binary(max_size=3000), files=FILES)
 def test_what_is_packed_is_unpacked(tmp_path_factory, model: bytes, files) -> None:
     root = tmp_path_factory.mktemp("round")
@@ -69,7 +69,7 @@ def test_what_is_packed_is_unpacked(tmp_path_factory, model: bytes, files) -> No
     assert found == {MODEL_NAME: model, **files}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(model=st.binary(max_size=3000), files=FILES, when=st.integers(1, 2**31))
 def test_the_same_files_give_the_same_bytes(
     tmp_path_factory, model: bytes, files, when: int

@@ -295,7 +295,7 @@ def tables(draw) -> np.ndarray:
     return np.array(draw(st.lists(row, min_size=1, max_size=20)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(values=tables(), delimiter=st.sampled_from(",\t;|"), end=st.sampled_from(["\n", "\r\n"]))
 def test_any_table_is_read_back(tmp_path_factory, values, delimiter: str, end: str) -> None:
     path = tmp_path_factory.mktemp("channel")
@@ -303,7 +303,7 @@ def test_any_table_is_read_back(tmp_path_factory, values, delimiter: str, end: s
     check(read(path, "csv"), values)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     place=st.integers(0, 200),
     removed=st.integers(0, 5),

@@ -218,7 +218,7 @@ NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ROWS = st.tuples(NUMBERS, *[st.one_of(NUMBERS, st.just(NAN))] * 4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=st.lists(ROWS, min_size=1, max_size=20), rest=st.sampled_from(["", ":2", " qid:3"]))
 def test_any_table_is_read_back(tmp_path_factory, rows: list, rest: str) -> None:
     path = tmp_path_factory.mktemp("channel")
@@ -229,7 +229,7 @@ def test_any_table_is_read_back(tmp_path_factory, rows: list, rest: str) -> None
     np.testing.assert_array_equal(dataset.label, values[:, 0].astype(np.float32))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     place=st.integers(0, 200),
     removed=st.integers(0, 5),

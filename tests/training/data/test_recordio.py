@@ -197,7 +197,7 @@ NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ROWS = st.tuples(st.booleans(), NUMBERS, *[st.one_of(NUMBERS, st.just(NAN))] * 3)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=st.lists(ROWS, min_size=1, max_size=20))
 def test_any_table_is_read_back(tmp_path_factory, rows: list) -> None:
     path = tmp_path_factory.mktemp("channel")
@@ -216,7 +216,7 @@ def test_any_table_is_read_back(tmp_path_factory, rows: list) -> None:
     assert dataset.label.tolist() == [np.float32(row[1]) for row in rows]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(place=st.integers(0, 200), removed=st.integers(0, 5), added=st.binary(max_size=4))
 def test_damage_is_read_or_named(tmp_path_factory, place: int, removed: int, added: bytes) -> None:
     path = tmp_path_factory.mktemp("train")

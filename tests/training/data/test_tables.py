@@ -283,7 +283,7 @@ ROWS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=st.lists(ROWS, min_size=1, max_size=20), content_type=st.sampled_from(TYPES))
 def test_any_table_is_read_back(tmp_path_factory, rows: list, content_type: str) -> None:
     path = tmp_path_factory.mktemp("channel")

@@ -309,7 +309,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.dictionaries(st.sampled_from([*PARAMETERS, *ALIASES]) | st.text(max_size=12), TEXTS),
     st.booleans(),
@@ -336,7 +336,6 @@ VALUES = {
 }
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({"num_round": st.integers(1, 10**6)}, optional=VALUES))
 def test_texts_mean_the_same_as_values(values):
     values |= {"booster": "dart"} if "one_drop" in values else {}

@@ -174,7 +174,7 @@ ANY = {
 } | {"eval_metric": st.sampled_from([*METRICS, "ams@0.1", "ndcg@5"])}
 
 
-@settings(derandomize=True, deadline=None, max_examples=400,
+@settings(max_examples=400,
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(st.dictionaries(st.sampled_from(list(ANY)), st.none(), max_size=5), st.data())
 def test_xgboost_trains_with_whatever_is_accepted(names, data):

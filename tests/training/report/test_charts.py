@@ -36,7 +36,7 @@ def texts(root: ET.Element) -> list[str]:
     return ["".join(element.itertext()) for element in root.iter() if element.tag.endswith("}text")]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(actual=column(NUMBERS), predicted=column(NUMBERS))
 def test_any_numbers_can_be_drawn(actual: np.ndarray, predicted: np.ndarray):
     for figure in (
@@ -47,7 +47,7 @@ def test_any_numbers_can_be_drawn(actual: np.ndarray, predicted: np.ndarray):
         check(charts.svg(figure, "name", "text"))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(label=column(st.sampled_from([0.0, 1.0])), score=column(SCORES))
 def test_any_scores_can_be_drawn(label: np.ndarray, score: np.ndarray):
     for figure in (charts.scores(label, score), charts.calibration(label, score)):
