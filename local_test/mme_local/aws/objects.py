@@ -6,8 +6,10 @@ gigabyte by ranges take ten gigabytes. Here an object is a file that is mapped, 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import tempfile
+import weakref
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
@@ -58,8 +60,17 @@ def _mapped(descriptor: int) -> bytes:
     return cast("bytes", MappedObject(descriptor, 0, access=mmap.ACCESS_READ))
 
 
+class Living(weakref.WeakSet[Any]):
+    """In place of moto's lists of all that was ever made, which keep it for ever."""
+
+    append = weakref.WeakSet.add
+
+
 class StoredObject(models.FakeKey):
-    """moto's object; a large one is mapped where moto would read it whole."""
+    """moto's object; a large one is mapped where moto would read it whole.
+
+    Requests that are reading it, or telling of it, may go on when it is replaced or deleted.
+    """
 
     @property
     def value(self) -> bytes:
@@ -81,6 +92,22 @@ class StoredObject(models.FakeKey):
         for at in range(0, len(content), PIECE):
             buffer.write(content[at : at + PIECE])
         self.contentsize = len(content)
+        # Now, and not by the first two threads that ask for it, at once from one file.
+        _ = self.etag
+
+    def dispose(self, garbage: bool = False) -> None:
+        """Close the file only as garbage, which is when nobody has the object any more.
+
+        The number of a file that is closed before may be another object's by the time it is mapped.
+        """
+        if garbage:
+            self.close()
+        self.disposed = True
+
+    def close(self) -> None:
+        """Give back what it takes on the disk, in memory or as an open file."""
+        with contextlib.suppress(AttributeError), self.lock:  # it may never have been made in full
+            self._value_buffer.close()
 
 
 class StoredUpload(models.FakeMultipart):
@@ -101,7 +128,7 @@ class StoredUpload(models.FakeMultipart):
                     whole.write(content[at : at + PIECE])
                 if checksum.checksum_type == "COMPOSITE":
                     checksum.addPart(content)
-                part.dispose()
+                cast("StoredObject", part).close()
             whole.flush()
             joined = _mapped(whole.fileno()) if whole.tell() else b""
         tag = f"{md5_hash(bytes(digests)).hexdigest()}-{len(parts)}"
@@ -129,3 +156,5 @@ def install() -> None:
     """Have moto's S3 in this process store its objects so."""
     models.FakeKey = StoredObject  # type: ignore[misc]
     models.FakeMultipart = StoredUpload  # type: ignore[misc]
+    for stored in (StoredObject, StoredUpload):
+        stored.instances_tracked = Living()  # type: ignore[union-attr]

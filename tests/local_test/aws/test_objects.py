@@ -7,11 +7,14 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from mme_local.aws.objects import PIECE
@@ -102,6 +105,61 @@ def test_an_object_that_is_replaced_while_it_is_read(s3):
     s3.put_object(Bucket="objects", Key="slow", Body=b"new")
     assert start + body.read() == whole
     assert s3.get_object(Bucket="objects", Key="slow")["Body"].read() == b"new"
+
+
+@pytest.mark.parametrize("size", [1000, 2 * PIECE])
+def test_objects_that_are_replaced_while_many_read_them(running, s3, size):
+    """Each reader gets one of them, whole, with its own entity tag, at the first attempt."""
+    clients, key = running[1], f"often-{size}"
+    once = boto3.session.Session("local", "local", region_name=clients.region).client(
+        "s3",
+        endpoint_url=clients.endpoint,
+        config=Config(
+            retries={"total_max_attempts": 1},
+            max_pool_connections=8,
+            s3={"addressing_style": "path"},
+            proxies={},
+        ),
+    )
+    written = iter(range(200))
+    once.put_object(Bucket="objects", Key=key, Body=content(size))
+
+    def replace() -> None:
+        for number in written:
+            once.put_object(Bucket="objects", Key=key, Body=content(size) + b"%d" % number)
+
+    def read() -> None:
+        while not over.is_set():
+            answer = once.get_object(Bucket="objects", Key=key)
+            tag = answer["ETag"].strip('"')
+            assert hashlib.md5(answer["Body"].read()).hexdigest() == tag
+
+    over = threading.Event()
+    with ThreadPoolExecutor(8) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        try:
+            for writer in [pool.submit(replace) for _ in range(2)]:
+                writer.result()
+        finally:
+            over.set()
+        for reader in readers:
+            reader.result()
+
+
+def test_what_is_replaced_or_deleted_leaves_no_file(s3):
+    process, body = child_of_ours(), content(2 * PIECE)
+    before = process.num_fds()
+    for number in range(20):
+        s3.put_object(Bucket="objects", Key="replaced", Body=body)
+        s3.put_object(Bucket="objects", Key=f"deleted-{number}", Body=body)
+    for number in range(20):
+        s3.delete_object(Bucket="objects", Key=f"deleted-{number}")
+    for _ in range(20):
+        upload = s3.create_multipart_upload(Bucket="objects", Key="aborted")
+        named = {"Bucket": "objects", "Key": "aborted", "UploadId": upload["UploadId"]}
+        s3.upload_part(**named, PartNumber=1, Body=body)
+        s3.abort_multipart_upload(**named)
+    assert process.num_fds() < before + 10
 
 
 def anonymous(process: psutil.Process) -> int:
